@@ -1,0 +1,43 @@
+"""The exceptions a caller of nncore may catch.
+
+    NNCoreError
+    ├── RecipeError      a recipe that cannot be read or cannot work; says which field
+    ├── DatasetError     a data file that is truncated, mislabelled or not what its name says
+    ├── InputError       an array of the wrong shape, kind or range
+    │   └── PictureError a picture that cannot be read, or that holds nothing to read
+    ├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
+    └── ArtifactError    a model file that must not be served; says which check it failed
+"""
+
+
+class NNCoreError(Exception):
+    """Base of every error that nncore raises on purpose."""
+
+
+class RecipeError(NNCoreError):
+    """A recipe that cannot be read or cannot work."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        """`problems` maps the path of a field, e.g. `network[1].units`, to what would be right."""
+        self.problems = problems
+        super().__init__("; ".join(f"{path}: {text}" if path else text for path, text in problems.items()))
+
+
+class DatasetError(NNCoreError):
+    """A data file that is truncated, mislabelled or not what its name says."""
+
+
+class InputError(NNCoreError):
+    """An array of the wrong shape, kind or range."""
+
+
+class PictureError(InputError):
+    """A picture that cannot be read, or that holds nothing to read."""
+
+
+class TrainingError(NNCoreError):
+    """A training run that went wrong."""
+
+
+class ArtifactError(NNCoreError):
+    """A model file that must not be served."""
