@@ -1,12 +1,12 @@
 """The exceptions a caller of nncore may catch.
 
-    NNCoreError
-    ├── RecipeError      a recipe that cannot be read or cannot work; says which field
-    ├── DatasetError     a data file that is truncated, mislabelled or not what its name says
-    ├── InputError       an array of the wrong shape, kind or range
-    │   └── PictureError a picture that cannot be read, or that holds nothing to read
-    ├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
-    └── ArtifactError    a model file that must not be served; says which check it failed
+NNCoreError
+├── RecipeError      a recipe that cannot be read or cannot work; says which field
+├── DatasetError     a data file that is truncated, mislabelled or not what its name says
+├── InputError       an array of the wrong shape, kind or range
+│   └── PictureError a picture that cannot be read, or that holds nothing to read
+├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
+└── ArtifactError    a model file that must not be served; says which check it failed
 """
 
 

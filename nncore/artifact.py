@@ -1,0 +1,261 @@
+"""Model files: one safetensors file, with the card as canonical JSON in its one metadata entry.
+
+Format: https://huggingface.co/docs/safetensors. A file is hostile until checked: nothing is unpickled,
+layers come from an allow-list, and sizes are compared before anything is allocated.
+"""
+
+import json
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+import nncore
+from nncore import ops
+from nncore.config import choice, from_json, number, tagged, to_json
+from nncore.errors import ArtifactError, RecipeError
+from nncore.layers import Layer
+from nncore.losses import LOSSES
+from nncore.network import LAYERS, Network, plan
+from nncore.preprocessing import PICTURES, STEPS, Picture, Standardize, Step
+from nncore.recipe import Recipe, Trained
+from nncore.training import forward_all
+from nncore.types import Array, FloatArray, Shape
+
+FORMAT = 1
+METADATA_KEY = "nnserve"
+MOST_HEADER_BYTES = 4 << 20
+MOST_FILE_BYTES = 256 << 20
+
+# Known answers are compared with this absolute and relative tolerance: kinds of CPU differ in the last
+# bits of a float32 product, about 1e-6 here; a damaged weight or another pipeline shows far above it.
+TOLERANCE = 1e-4
+KNOWN_ANSWERS = 5
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network without its arrays; `input_shape` is that of one example."""
+
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...] = tagged(LAYERS)
+
+
+@dataclass(frozen=True)
+class InputPipeline:
+    """What becomes of what a caller sends. `range`: the lowest and highest value, None if unbounded."""
+
+    range: tuple[float, ...] | None
+    picture: Picture | None = tagged(PICTURES)
+    steps: tuple[Step, ...] = tagged(STEPS)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the network's outputs mean; `labels` names the classes and is empty for a regression."""
+
+    kind: str = choice(("regression", "binary", "classes"))
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KnownAnswers:
+    """A few raw inputs, what the model answered when it was made, and how close a replay must come."""
+
+    inputs: list[Any]
+    outputs: list[Any]
+    tolerance: float = number(above=0, maximum=0.01)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model file says of itself. Nothing in it differs between two identical runs."""
+
+    architecture: Architecture
+    input: InputPipeline
+    output: Output
+    metrics: dict[str, Any]
+    recipe: dict[str, Any]
+    provenance: dict[str, Any]
+    known_answers: KnownAnswers
+    note: str = ""
+    format: int = number(FORMAT, minimum=1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card and the network with its weights."""
+
+    card: Card
+    network: Network
+
+
+def describe(trained: Trained) -> Model:
+    """Return the model of a finished run: its network, and the card that tells how it came to be."""
+    recipe, dataset, history = trained.recipe, trained.dataset, trained.history
+    picture = PICTURES[dataset.picture]() if dataset.picture else None
+    card = Card(
+        architecture=Architecture(trained.network.input_shape, trained.network.layers),
+        input=InputPipeline(dataset.input_range, picture, trained.steps),
+        output=Output(LOSSES[recipe.loss].output, dataset.labels),
+        metrics=trained.metrics,
+        recipe=to_json(recipe),
+        provenance={
+            "dataset": {"name": dataset.name, "sha256": dataset.sha256},
+            "epochs": {"run": len(history.epochs), "kept": history.kept_epoch, "ended": history.ended},
+            "seed": recipe.seed,
+            "versions": {
+                "nncore": nncore.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        },
+        known_answers=_known_answers(trained),
+        note=dataset.note,
+    )
+    return Model(card, trained.network)
+
+
+def activate(outputs: FloatArray, kind: str) -> FloatArray:
+    """Return what a caller sees from raw outputs: probabilities (N, classes), or values (N, K)."""
+    if kind == "classes":
+        return ops.softmax(outputs)
+    if kind == "binary":
+        positive = ops.sigmoid(outputs)
+        return np.concatenate([1 - positive, positive], axis=1)
+    return outputs
+
+
+def to_bytes(model: Model) -> bytes:
+    """Return the model file. The same model gives the same bytes."""
+    return pack(dict(model.network.parameters), to_json(model.card))
+
+
+def pack(arrays: dict[str, Array], card: Any) -> bytes:
+    """Return a safetensors file of arrays and a card, whatever memory order the arrays have."""
+    text = json.dumps(card, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # safetensors writes the buffer as it lies in memory: strided or Fortran-ordered data would be wrong.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(contiguous, {METADATA_KEY: text})
+
+
+def from_bytes(data: bytes) -> Model:
+    """Return the model that a file holds, all but its known answers checked.
+
+    Raises ArtifactError that says which check the file failed.
+    """
+    header = _read_header(data)
+    card = _read_card(header.pop("__metadata__", None))
+    shapes = _check_tensors(header, card, len(data))
+    try:
+        arrays = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise ArtifactError(f"not a safetensors file: {error}") from None
+    network = Network(card.architecture.layers, card.architecture.input_shape)
+    for name in shapes:
+        if not np.isfinite(arrays[name]).all():
+            raise ArtifactError(f"tensor {name} holds NaN or infinity")
+        network.parameters[name][...] = arrays[name]
+    return Model(card, network)
+
+
+def _known_answers(trained: Trained) -> KnownAnswers:
+    inputs = trained.dataset.validation.inputs[:KNOWN_ANSWERS]
+    x = np.empty(inputs.shape, np.float32)
+    raw: Array = inputs
+    for step in trained.steps:
+        raw = step.apply(raw, x)
+    outputs = activate(forward_all(trained.network, raw), LOSSES[trained.recipe.loss].output)
+    return KnownAnswers(inputs.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
+
+
+def _read_header(data: bytes) -> dict[str, Any]:
+    if len(data) > MOST_FILE_BYTES:
+        raise ArtifactError(f"the file has {len(data):,} bytes, more than {MOST_FILE_BYTES:,}")
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8:
+        raise ArtifactError(f"truncated: {len(data)} bytes, the header's size alone takes 8")
+    if length > MOST_HEADER_BYTES:
+        raise ArtifactError(f"the header claims {length:,} bytes, more than {MOST_HEADER_BYTES:,}")
+    if len(data) < 8 + length:
+        raise ArtifactError(
+            f"truncated: the header claims {length:,} bytes, the file has {len(data):,} in all"
+        )
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError):
+        raise ArtifactError("the header is not JSON") from None
+    if not isinstance(header, dict):
+        raise ArtifactError("the header is not a JSON object")
+    return header
+
+
+def _read_card(metadata: Any) -> Card:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(METADATA_KEY), str):
+        raise ArtifactError(f"no card: the metadata has no entry {METADATA_KEY!r}; was it made by nncore?")
+    try:
+        data = json.loads(metadata[METADATA_KEY])
+    except (ValueError, RecursionError):
+        raise ArtifactError("the card is not JSON") from None
+    made = data.get("format") if isinstance(data, dict) else None
+    if isinstance(made, int) and made > FORMAT:
+        raise ArtifactError(f"the file has format {made}, this nncore reads up to {FORMAT}: upgrade it")
+    try:
+        card = from_json(Card, data)
+        from_json(Recipe, card.recipe)
+    except RecipeError as error:
+        raise ArtifactError(f"the card is wrong: {error}") from None
+    _check_card(card)
+    return card
+
+
+def _check_card(card: Card) -> None:
+    shape = card.architecture.input_shape
+    if not 1 <= len(shape) <= 3 or not all(0 < size <= 65_536 for size in shape):
+        raise ArtifactError(f"the card is wrong: architecture.input_shape: {shape}")
+    if card.input.range is not None and (
+        len(card.input.range) != 2 or card.input.range[0] >= card.input.range[1]
+    ):
+        raise ArtifactError(f"the card is wrong: input.range: {card.input.range}")
+    if card.input.picture and (problem := card.input.picture.check(shape)):
+        raise ArtifactError(f"the card is wrong: input.picture: {problem}")
+    for step in card.input.steps:
+        if isinstance(step, Standardize) and not len(step.mean) == len(step.deviation) == shape[-1]:
+            raise ArtifactError(
+                f"the card is wrong: input.steps: standardize needs {shape[-1]} means and deviations"
+            )
+
+
+def _check_tensors(header: dict[str, Any], card: Card, size: int) -> dict[str, Shape]:
+    try:
+        shapes, outputs = plan(card.architecture.layers, card.architecture.input_shape)
+    except RecipeError as error:
+        raise ArtifactError(f"the card is wrong: architecture: {error}") from None
+    _check_output(card.output, outputs[-1])
+    if header.keys() != shapes.keys():
+        odd = sorted(header.keys() ^ shapes.keys())
+        raise ArtifactError(f"the card's layers and the file's tensors differ: {', '.join(odd)[:200]}")
+    end = 0
+    for name, shape in shapes.items():
+        found = header[name] if isinstance(header[name], dict) else {}
+        if found.get("dtype") != "F32":
+            raise ArtifactError(f"tensor {name} has dtype {found.get('dtype')}, not F32")
+        if found.get("shape") != list(shape):
+            raise ArtifactError(f"tensor {name} has shape {found.get('shape')}, not {list(shape)}")
+        end += 4 * int(np.prod(shape, dtype=np.int64))
+    header_end = size - end
+    if header_end < 8:
+        raise ArtifactError(f"truncated: the tensors alone have {end:,} bytes, the file has {size:,}")
+    return shapes
+
+
+def _check_output(output: Output, width: Shape) -> None:
+    needed = {"classes": (len(output.labels),), "binary": (1,)}.get(output.kind, width)
+    labels = {"classes": len(output.labels) > 1, "binary": len(output.labels) == 2}.get(
+        output.kind, not output.labels
+    )
+    if width != needed or len(width) != 1 or not labels or len(set(output.labels)) != len(output.labels):
+        what = f"{output.kind} with {len(output.labels)} labels, where the network gives {width}"
+        raise ArtifactError(f"the card is wrong: output: {what}")

@@ -1,0 +1,223 @@
+"""The command line: `python -m nncore train|evaluate|inspect|predict`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from nncore.artifact import describe, to_bytes
+from nncore.config import to_json
+from nncore.datasets import DATASETS
+from nncore.errors import InputError, NNCoreError, RecipeError
+from nncore.inspection import card_text, confusion_text
+from nncore.metrics import accuracy, confusion_matrix, r2_score
+from nncore.predictor import Predictor, answers, load
+from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
+from nncore.recipe import Recipe, override, read_recipe, run
+from nncore.training import Callback, Epoch
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 done, 1 an error that is said in a line, 130 Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        # At these sizes a second BLAS thread makes a product slower, not faster.
+        with threadpool_limits(1, user_api="blas"):
+            options.command(options)
+    except NNCoreError as error:
+        print(f"nncore: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("nncore: interrupted before there was anything to keep", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, `head` say, has enough.
+        # Nothing more can be written, and the interpreter would try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nncore", description="Train small neural networks with NumPy.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train the network of a recipe and write it as a new version")
+    train.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
+    train.add_argument("--out", type=Path, default=Path("models"), help="folder of models (default: models)")
+    train.add_argument("--name", help="name of the model (default: the recipe file's)")
+    train.add_argument("--seed", type=int, help="instead of the recipe's seed")
+    train.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="instead of a field of the recipe: optimizer.learning_rate=0.01, network[1].units=64",
+    )
+    train.add_argument(
+        "--no-test", action="store_true", help="leave the test set alone: for runs that are compared"
+    )
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
+    evaluate.add_argument(
+        "model", type=Path, metavar="MODEL", help="a model file, a version or a model folder"
+    )
+    evaluate.add_argument("--data", required=True, metavar="NAME:PART", help="digits:test, xor:train …")
+    evaluate.set_defaults(command=_evaluate)
+
+    inspect = commands.add_parser("inspect", help="show what a model says of itself")
+    inspect.add_argument("model", type=Path, metavar="MODEL")
+    inspect.add_argument("--json", action="store_true", help="the whole card as JSON")
+    inspect.set_defaults(command=_inspect)
+
+    predict = commands.add_parser("predict", help="ask a model")
+    predict.add_argument("model", type=Path, metavar="MODEL")
+    predict.add_argument(
+        "inputs",
+        nargs="?",
+        default="-",
+        metavar="INPUTS",
+        help="a JSON array of inputs, - for standard input",
+    )
+    predict.set_defaults(command=_predict)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    name = options.name or options.recipe.stem
+    if not NAME.fullmatch(name):
+        raise RecipeError({"--name": f"must be {NAME_MEANING}, not {name!r}"})
+    recipe = _with_changes(_read(options.recipe), options)
+    began = time.monotonic()
+    with _Progress(recipe.epochs) as progress:
+        trained = run(recipe, [progress], measure_test=not options.no_test)
+    history = trained.history
+    if history.ended != "completed":
+        why = "Interrupted" if history.ended == "interrupted" else "No more progress"
+        done, kept = len(history.epochs), history.kept_epoch
+        print(f"{why} after {done} epochs: kept the weights of epoch {kept}, the best so far.")
+    data = to_bytes(describe(trained))
+    number = publish(options.out / name, data, seconds=round(time.monotonic() - began, 1))
+    for part, figures in trained.metrics.items():
+        print(f"{part}: {_figures(figures)}")
+    print(f"Wrote {options.out / name / str(number) / MODEL_FILE} ({len(data):,} bytes).")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    name, _, part = options.data.partition(":")
+    if name not in DATASETS or part not in ("train", "validation", "test"):
+        known = ", ".join(DATASETS)
+        raise InputError(f"--data: must be {known} with :train, :validation or :test, not {options.data!r}")
+    predictor, data = _load(options.model), getattr(DATASETS[name](), part)
+    outputs = predictor.predict(data.inputs)
+    if predictor.card.output.kind == "regression":
+        targets = data.targets.reshape(len(data), -1)
+        mse = float(np.mean(np.square(outputs - targets)))
+        print(f"{len(data):,} rows: mean squared error {mse:.6g}, R² {r2_score(outputs, targets):.6f}")
+        return
+    labels, predicted = predictor.card.output.labels, outputs.argmax(axis=1)
+    if data.targets.dtype.kind == "f" or data.targets.max() >= len(labels):
+        raise InputError(f"{name} has other classes than the model's {', '.join(labels)}")
+    right = int((predicted == data.targets).sum())
+    print(f"{len(data):,} rows: accuracy {accuracy(predicted, data.targets):.4%} ({len(data) - right} wrong)")
+    print(confusion_text(confusion_matrix(predicted, data.targets, len(labels)), labels))
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    card = _load(options.model).card
+    print(json.dumps(to_json(card), indent=2, ensure_ascii=False) if options.json else card_text(card))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    predictor = _load(options.model)
+    text = sys.stdin.read() if options.inputs == "-" else options.inputs
+    try:
+        inputs = np.array(json.loads(text), np.float32)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"INPUTS: must be a JSON array of inputs, all of one shape ({error})") from None
+    shape = predictor.card.architecture.input_shape
+    if inputs.ndim == 0 or inputs.size != len(inputs) * int(np.prod(shape)) or not np.isfinite(inputs).all():
+        raise InputError(
+            f"INPUTS: must have shape (N, {', '.join(map(str, shape))}), finite, not {inputs.shape}"
+        )
+    for answer in answers(predictor.card, predictor.predict(inputs.reshape(-1, *shape))):
+        print(json.dumps(answer))
+
+
+def _read(path: Path) -> Recipe:
+    try:
+        return read_recipe(path.read_bytes())
+    except OSError as error:
+        raise RecipeError({str(path): str(error.strerror)}) from None
+    except RecipeError as error:
+        raise RecipeError({f"{path}: {field}": text for field, text in error.problems.items()}) from None
+
+
+def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    changes: dict[str, Any] = {}
+    for text in options.set:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise RecipeError({"--set": f"must be FIELD=VALUE, not {text!r}"})
+        try:
+            changes[path] = json.loads(value)
+        except ValueError:
+            changes[path] = value
+    changes |= {
+        name: getattr(options, name) for name in ("seed", "epochs") if getattr(options, name) is not None
+    }
+    return override(recipe, changes)
+
+
+def _load(path: Path) -> Predictor:
+    """Take a model file, a version's folder, or a model's folder, whose newest version is meant."""
+    if path.is_dir() and (numbers := versions(path)):
+        path = path / str(numbers[-1])
+    return load(path / MODEL_FILE if path.is_dir() else path)
+
+
+def _figures(figures: dict[str, float]) -> str:
+    shown = {"accuracy": "{:.2%}"}
+    return ", ".join(f"{name} {shown.get(name, '{:.5g}').format(value)}" for name, value in figures.items())
+
+
+class _Progress(Callback):
+    """A bar with loss, accuracy and time left; where nobody watches, a line an epoch instead."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.watched = sys.stderr.isatty()
+        # One tick is a thousandth of an epoch, so that the bar moves inside long epochs too.
+        self.bar = tqdm(
+            total=epochs * 1000,
+            disable=not self.watched,
+            bar_format="{percentage:3.0f}% {bar} {elapsed} < {remaining}{postfix}",
+        )
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def on_batch(self, batch: int, batches: int, loss: float) -> None:
+        if self.watched:
+            self.bar.update(1000 * batch // batches - 1000 * (batch - 1) // batches)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        figures = f"epoch {epoch.number}/{self.epochs}, loss {epoch.loss:.4f}"
+        score = {name: value for name, value in epoch.validation.items() if name != "loss"}
+        text = f"{figures}, validation loss {epoch.validation['loss']:.4f}, {_figures(score)}"
+        if self.watched:
+            self.bar.set_postfix_str(text)
+        else:
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,198 @@
+"""Frozen dataclasses from JSON and back, every field checked with a message that says where.
+
+A field is declared with `number`, `choice`, `text` or `tagged`; anything else is read by its type. A
+problem is a pair of a path, `network[1].units`, and what would be right, `must be ≥ 1`.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+from nncore.errors import RecipeError
+
+T = TypeVar("T")
+Check = Callable[[Any], str | None]
+Problems = dict[str, str]
+REQUIRED = dataclasses.MISSING
+
+# Past this the problems repeat themselves.
+MOST_PROBLEMS = 20
+
+
+def number(
+    default: Any = REQUIRED,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare a number with bounds; the annotation says whether it is an int or a float."""
+
+    def check(value: Any) -> str | None:
+        if minimum is not None and not value >= minimum:
+            return f"must be ≥ {minimum}, not {value}"
+        if above is not None and not value > above:
+            return f"must be > {above}, not {value}"
+        if maximum is not None and not value <= maximum:
+            return f"must be ≤ {maximum}, not {value}"
+        if below is not None and not value < below:
+            return f"must be < {below}, not {value}"
+        return None
+
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def choice(options: Collection[str], default: Any = REQUIRED) -> Any:
+    """Declare one of a few words."""
+    return dataclasses.field(default=default, metadata={"check": lambda value: unknown(value, options)})
+
+
+def text(default: Any = REQUIRED, *, pattern: str, meaning: str) -> Any:
+    """Declare a string that matches `pattern` whole; `meaning` says what would be right."""
+
+    def check(value: Any) -> str | None:
+        return None if re.fullmatch(pattern, value) else f"must be {meaning}, not {shorten(value)}"
+
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def tagged(registry: Mapping[str, type], default: Any = REQUIRED) -> Any:
+    """Declare an object, or a tuple of them, whose `type` names a dataclass in the registry."""
+    return dataclasses.field(default=default, metadata={"registry": registry})
+
+
+def from_json(kind: type[T], data: object) -> T:
+    """Return a `kind` built from JSON data, or raise RecipeError with every problem found."""
+    problems: Problems = {}
+    result = _dataclass(kind, data, "", problems)
+    if problems:
+        raise RecipeError(dict(list(problems.items())[:MOST_PROBLEMS]))
+    return typing.cast(T, result)
+
+
+def to_json(value: Any, registry: Mapping[str, type] | None = None) -> Any:
+    """Return the JSON form of a dataclass tree: what `from_json` reads, defaults written out."""
+    if isinstance(value, tuple):
+        return [to_json(item, registry) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {
+        field.name: to_json(getattr(value, field.name), field.metadata.get("registry"))
+        for field in dataclasses.fields(value)
+    }
+    names = [name for name, kind in (registry or {}).items() if kind is type(value)]
+    return {"type": names[0]} | fields if names else fields
+
+
+def unknown(value: object, options: Collection[str]) -> str | None:
+    """Return what to say of a word that is not among the options, None if it is."""
+    if isinstance(value, str) and value in options:
+        return None
+    close = (
+        difflib.get_close_matches(value, options, 1) if isinstance(value, str) and len(value) < 100 else []
+    )
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"must be one of {', '.join(sorted(options))}, not {shorten(value)}{hint}"
+
+
+def shorten(value: object) -> str:
+    """Return a value as JSON would show it, cut to a length that fits an error message."""
+    if isinstance(value, (list, dict)):
+        return "an array" if isinstance(value, list) else "an object"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "so large a number"
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "…'"
+
+
+def _dataclass(kind: type, data: object, path: str, problems: Problems) -> Any:
+    if not isinstance(data, dict):
+        problems[path] = f"must be an object, not {shorten(data)}"
+        return None
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    before = len(problems)
+    for key in data.keys() - fields.keys():
+        problems[_join(path, str(key)[:60])] = f"is not known here; {unknown(key, fields)}"
+    values = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], _join(path, name), field.metadata, problems)
+        elif field.default is REQUIRED and field.default_factory is REQUIRED:
+            problems[_join(path, name)] = "is missing"
+    return kind(**values) if len(problems) == before else None
+
+
+def _value(hint: Any, data: object, path: str, metadata: Mapping[str, Any], problems: Problems) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if data is None:
+            return None
+        return _value(arguments[0], data, path, metadata, problems)
+    if origin is tuple:
+        return _tuple(arguments[0], data, path, metadata, problems)
+    if "registry" in metadata:
+        return _tagged(metadata["registry"], data, path, problems)
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(typing.cast(type, hint), data, path, problems)
+    value, problem = _scalar(origin or hint, data)
+    problem = problem or ("check" in metadata and metadata["check"](value)) or None
+    if problem:
+        problems[path] = problem
+    return value
+
+
+def _tuple(hint: Any, data: object, path: str, metadata: Mapping[str, Any], problems: Problems) -> Any:
+    if not isinstance(data, list):
+        problems[path] = f"must be an array, not {shorten(data)}"
+        return None
+    if len(data) > 1000:
+        problems[path] = f"must have at most 1000 entries, not {len(data)}"
+        return None
+    return tuple(
+        _value(hint, item, f"{path}[{index}]", metadata, problems) for index, item in enumerate(data)
+    )
+
+
+def _tagged(registry: Mapping[str, type], data: object, path: str, problems: Problems) -> Any:
+    if not isinstance(data, dict):
+        problems[path] = f"must be an object, not {shorten(data)}"
+        return None
+    problem = unknown(data["type"], registry) if "type" in data else f"is missing; {unknown('', registry)}"
+    if problem:
+        problems[_join(path, "type")] = problem
+        return None
+    rest = {key: value for key, value in data.items() if key != "type"}
+    return _dataclass(registry[data["type"]], rest, path, problems)
+
+
+def _scalar(hint: Any, data: object) -> tuple[Any, str | None]:
+    if hint is float and isinstance(data, (int, float)) and not isinstance(data, bool):
+        try:
+            value = float(data)
+        except OverflowError:
+            value = math.inf
+        return value, None if math.isfinite(value) else "must be a finite number"
+    if type(data) is hint:
+        return data, None
+    words = {
+        bool: "true or false",
+        dict: "an object",
+        float: "a number",
+        int: "a whole number",
+        list: "an array",
+        str: "a string",
+    }
+    return None, f"must be {words[hint]}, not {shorten(data)}"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

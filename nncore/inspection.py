@@ -1,0 +1,68 @@
+"""What a person reads: a card and a confusion matrix as text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nncore.artifact import Card
+from nncore.config import to_json
+from nncore.network import LAYERS, plan
+from nncore.types import IntArray
+
+
+def card_text(card: Card) -> str:
+    """Return a card as aligned lines: architecture, input, output, figures, provenance."""
+    shape = card.architecture.input_shape
+    shapes, outputs = plan(card.architecture.layers, shape)
+    count = sum(int(np.prod(s)) for s in shapes.values())
+    lines = [f"format      {card.format}", f"network     {count:,} parameters, input {_shape(shape)}"]
+    for layer, output in zip(card.architecture.layers, outputs, strict=True):
+        settings = to_json(layer, LAYERS)
+        kind = settings.pop("type")
+        lines.append(f"            {kind:<8} → {_shape(output):<8} {_settings(settings)}".rstrip())
+    lines.append(f"input       {_input(card)}")
+    labels = f": {', '.join(card.output.labels)}" if card.output.labels else ""
+    lines.append(f"output      {card.output.kind}{labels}")
+    lines += [f"{part:<11} {_settings(figures)}" for part, figures in card.metrics.items()]
+    lines += [f"{name:<11} {_settings(value)}" for name, value in card.provenance.items()]
+    lines.append(f"replayed    {len(card.known_answers.inputs)} known answers, all right")
+    if card.note:
+        lines.append(f"note        {card.note}")
+    return "\n".join(lines)
+
+
+def confusion_text(counts: IntArray, labels: Sequence[str]) -> str:
+    """Return a confusion matrix as a table: a row a true label, a column a predicted one."""
+    width = max(len(str(counts.max())), *(len(label) for label in labels)) + 1
+    head = "true \\ predicted".ljust(17) + "".join(label.rjust(width) for label in labels)
+    rows = [
+        label.rjust(16) + " " + "".join(str(count).rjust(width) for count in row)
+        for label, row in zip(labels, counts.tolist(), strict=True)
+    ]
+    return "\n".join([head, *rows])
+
+
+def _input(card: Card) -> str:
+    bounds = card.input.range
+    parts = [f"numbers in {bounds[0]:g}-{bounds[1]:g}" if bounds else "any finite numbers"]
+    parts += [_settings(to_json(step)) for step in card.input.steps]
+    if card.input.picture:
+        parts.append(f"pictures: {type(card.input.picture).__doc__.splitlines()[0]}")  # type: ignore[union-attr]
+    return "; ".join(part for part in parts if part)
+
+
+def _settings(values: Any) -> str:
+    if not isinstance(values, dict):
+        return str(values)
+    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({_settings(value)})"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,230 @@
+"""Dense, activations, Dropout and Flatten.
+
+A layer is a frozen description of hyper-parameters. Its arrays are handed in, what the backward pass
+needs is handed out: `forward` returns `(y, cache)`, so nothing on a layer is ever written.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nncore import ops
+from nncore.config import choice, number
+from nncore.initializers import INITIALIZERS
+from nncore.types import FloatArray, Shape, Views
+
+Cache = Any
+NO_PARAMETERS: Mapping[str, Shape] = {}
+
+
+class Layer(Protocol):
+    """What a network asks of a layer. Shapes are those of one example, without the batch axis."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one output, or raise ValueError that says what would be right."""
+
+    def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
+        """Return the names and shapes of the arrays that the layer learns."""
+
+    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
+        """Fill the parameters with their first values."""
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return the outputs and what `backward` needs; `rng` is None outside training."""
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Write the parameters' gradients, return dx; None where the layer skips it as not wanted."""
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return the outputs outside training, in `out` or as a view of x."""
+
+
+class _WithoutParameters:
+    """What layers that learn nothing and keep the shape have in common."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
+        return NO_PARAMETERS
+
+    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y = x @ weight + bias. (N, D) → (N, units)."""
+
+    units: int = number(minimum=1, maximum=65_536)
+    bias: bool = True
+    initializer: str = choice(INITIALIZERS, default="he")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (units,)."""
+        if len(input_shape) != 1:
+            raise ValueError(
+                f'dense takes flat inputs, not {input_shape}: put {{"type": "flatten"}} before it'
+            )
+        return (self.units,)
+
+    def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
+        """Return weight (D, units) and, unless switched off, bias (units,)."""
+        weight = {"weight": (input_shape[0], self.units)}
+        return weight | {"bias": (self.units,)} if self.bias else weight
+
+    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
+        """Draw the weight; the bias starts at zero."""
+        INITIALIZERS[self.initializer](parameters["weight"], rng)
+        if self.bias:
+            parameters["bias"][...] = 0
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y (N, units) and x."""
+        return ops.affine(x, parameters["weight"], parameters.get("bias")), x
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Write dW = xᵀ dy and db = Σ dy; return dx = dy Wᵀ if wanted."""
+        np.matmul(cache.T, dy, out=gradients["weight"])
+        if self.bias:
+            ops.sum_rows(dy, out=gradients["bias"])
+        return dy @ parameters["weight"].T if wants_dx else None
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return y (N, units) in `out`."""
+        return ops.affine(x, parameters["weight"], parameters.get("bias"), out=out)
+
+
+@dataclass(frozen=True)
+class Sigmoid(_WithoutParameters):
+    """y = 1 / (1 + exp(-x)), elementwise."""
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y and y."""
+        y = ops.sigmoid(x)
+        return y, y
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Return dx = dy · y · (1 - y)."""
+        dx: FloatArray = dy * cache * (1 - cache)
+        return dx
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return y in `out`."""
+        return ops.sigmoid(x, out=out)
+
+
+@dataclass(frozen=True)
+class Tanh(_WithoutParameters):
+    """y = tanh(x), elementwise."""
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y and y."""
+        y = np.tanh(x)
+        return y, y
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Return dx = dy · (1 - y²)."""
+        dx: FloatArray = dy * (1 - cache * cache)
+        return dx
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return y in `out`."""
+        y: FloatArray = np.tanh(x, out=out)
+        return y
+
+
+@dataclass(frozen=True)
+class ReLU(_WithoutParameters):
+    """y = max(x, 0), elementwise; the derivative at 0 is taken as 0."""
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y and y."""
+        y = ops.relu(x)
+        return y, y
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Return dx = dy where y > 0, else 0."""
+        dx: FloatArray = dy * (cache > 0)
+        return dx
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return y in `out`."""
+        return ops.relu(x, out=out)
+
+
+@dataclass(frozen=True)
+class Dropout(_WithoutParameters):
+    """Zero a share `rate` of the inputs in training and scale the rest by 1 / (1 - rate).
+
+    Outside training it changes nothing (Srivastava et al. 2014, in the inverted form).
+    """
+
+    rate: float = number(minimum=0, below=1)
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y and the mask, None outside training."""
+        if rng is None or self.rate == 0:
+            return x, None
+        kept = rng.random(x.shape, np.float32) >= self.rate
+        mask = np.multiply(kept, 1 / (1 - self.rate), dtype=x.dtype)
+        return x * mask, mask
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Return dx = dy · mask."""
+        return dy if cache is None else dy * cache
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return x itself."""
+        return x
+
+
+@dataclass(frozen=True)
+class Flatten(_WithoutParameters):
+    """(N, a, b, …) → (N, a·b·…), rows first."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the number of elements as a shape."""
+        return (int(np.prod(input_shape)),)
+
+    def forward(
+        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return y and the shape of x."""
+        return x.reshape(len(x), -1), x.shape
+
+    def backward(
+        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Return dy in the shape of x."""
+        return dy.reshape(cache)
+
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return a view of x."""
+        return x.reshape(len(x), -1)

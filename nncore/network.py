@@ -1,0 +1,120 @@
+"""A network: layers in a row, and their parameters in one flat buffer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from nncore.config import to_json
+from nncore.errors import RecipeError
+from nncore.layers import Cache, Dense, Dropout, Flatten, Layer, ReLU, Sigmoid, Tanh
+from nncore.parameters import Parameters
+from nncore.types import FloatArray, Shape, Views
+
+# The allow-list: a model file can name these and nothing else.
+LAYERS: dict[str, type] = {
+    "dense": Dense,
+    "dropout": Dropout,
+    "flatten": Flatten,
+    "relu": ReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+}
+
+# 50 million float32 parameters are 200 MB, and four times that with Adam: far from small.
+MOST_PARAMETERS = 50_000_000
+
+
+class Network:
+    """Layers applied one after the other.
+
+    `input_shape` is that of one example. Parameters are named by their layer's place, `0.weight`, and
+    start at zero until `initialize`.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Shape, dtype: DTypeLike = np.float32) -> None:
+        self.layers = tuple(layers)
+        self.input_shape = input_shape
+        shapes, self.layer_shapes = plan(self.layers, input_shape)
+        self.parameters = Parameters(shapes, dtype)
+        self._views = self.views_of(self.parameters)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output for one example."""
+        return self.layer_shapes[-1]
+
+    def views_of(self, parameters: Parameters) -> list[Views]:
+        """Return, layer by layer, the views that belong to it, under their names inside the layer."""
+        views: list[dict[str, FloatArray]] = [{} for _ in self.layers]
+        for name, array in parameters.items():
+            place, _, inner = name.partition(".")
+            views[int(place)][inner] = array
+        return list(views)
+
+    def config(self) -> list[dict[str, Any]]:
+        """Return the layers as JSON data; a recipe's `network` reads the same form."""
+        return [to_json(layer, LAYERS) for layer in self.layers]
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw the first weights, layer by layer."""
+        for layer, views in zip(self.layers, self._views, strict=True):
+            layer.initialize(views, rng)
+
+    def forward(
+        self, x: FloatArray, rng: np.random.Generator | None = None
+    ) -> tuple[FloatArray, list[Cache]]:
+        """Return the outputs and the caches for `backward`.
+
+        x: (N, *input_shape) → (N, *output_shape). Without `rng` Dropout is off, as in inference.
+        """
+        caches = []
+        for layer, views in zip(self.layers, self._views, strict=True):
+            x, cache = layer.forward(views, x, rng)
+            caches.append(cache)
+        return x, caches
+
+    def backward(
+        self, caches: Sequence[Cache], dy: FloatArray, gradients: Sequence[Views], *, wants_dx: bool = False
+    ) -> FloatArray | None:
+        """Write the gradients of all parameters into the views; return dx if wanted.
+
+        dy: (N, *output_shape), the gradient of the loss by the outputs. The first layer's dx costs as
+        much as its dW and only a saliency map or a gradient check asks for it.
+        """
+        first = next((i for i, layer_views in enumerate(self._views) if layer_views), 0)
+        for i in reversed(range(len(self.layers))):
+            if i < first and not wants_dx:
+                return None
+            dx = self.layers[i].backward(
+                self._views[i], gradients[i], caches[i], dy, wants_dx=wants_dx or i > first
+            )
+            if dx is None:
+                return None
+            dy = dx
+        return dy if wants_dx else None
+
+
+def plan(layers: Sequence[Layer], input_shape: Shape) -> tuple[dict[str, Shape], list[Shape]]:
+    """Return every parameter's shape by name, and the output shape of every layer.
+
+    Raises RecipeError with the place of the layer that cannot work, before anything is allocated.
+    """
+    if not layers:
+        raise RecipeError({"network": "must have at least one layer"})
+    shapes: dict[str, Shape] = {}
+    outputs = []
+    shape = input_shape
+    for place, layer in enumerate(layers):
+        try:
+            outputs.append(layer.output_shape(shape))
+        except ValueError as error:
+            raise RecipeError({f"network[{place}]": str(error)}) from None
+        inner = layer.parameter_shapes(shape)
+        shapes |= {f"{place}.{name}": inner_shape for name, inner_shape in inner.items()}
+        shape = outputs[-1]
+        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
+        if total > MOST_PARAMETERS:
+            raise RecipeError({f"network[{place}]": f"more than {MOST_PARAMETERS:,} parameters in all"})
+    return shapes, outputs

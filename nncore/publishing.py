@@ -1,0 +1,76 @@
+"""Versions on disk: `<models>/<name>/<number>/model.safetensors` with `version.json` beside it."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+MODEL_FILE = "model.safetensors"
+VERSION_FILE = "version.json"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
+
+
+def versions(model: Path) -> list[int]:
+    """Return the numbers of the versions in a model's folder, lowest first."""
+    try:
+        entries = list(os.scandir(model))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9]\d{0,8}", entry.name))
+
+
+def publish(model: Path, data: bytes, **about: Any) -> int:
+    """Write a model file as the next version of a model and return its number.
+
+    The version is written beside, flushed to disk and renamed: it is never seen half-written.
+    `about` goes into version.json, with number, size, SHA-256 and time.
+    """
+    model.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=model))
+    try:
+        draft.chmod(0o755)
+        write_synced(draft / MODEL_FILE, data)
+        number = max(versions(model), default=0) + 1
+        while True:
+            facts = {
+                "version": number,
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "bytes": len(data),
+                "published": datetime.now(UTC).isoformat(timespec="seconds"),
+            } | about
+            write_synced(draft / VERSION_FILE, json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
+            try:
+                draft.rename(model / str(number))
+            except OSError:
+                # Somebody else published this number first; a folder that is not empty is never replaced.
+                if not (model / str(number)).exists():
+                    raise
+                number += 1
+                continue
+            sync_folder(model)
+            return number
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and flush it to disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
