@@ -5,6 +5,7 @@ layers come from an allow-list, and sizes are compared before anything is alloca
 """
 
 import json
+import math
 import platform
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from nncore.errors import ArtifactError, RecipeError
 from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.network import LAYERS, Network, plan
-from nncore.preprocessing import PICTURES, STEPS, Picture, Standardize, Step
+from nncore.preprocessing import PICTURES, STEPS, Picture, Standardize, Step, apply_steps
 from nncore.recipe import Recipe, Trained
 from nncore.training import forward_all
 from nncore.types import Array, FloatArray, Shape
@@ -33,6 +34,9 @@ MOST_FILE_BYTES = 256 << 20
 # bits of a float32 product, about 1e-6 here; a damaged weight or another pipeline shows far above it.
 TOLERANCE = 1e-4
 KNOWN_ANSWERS = 5
+
+# The deepest thing in a card is the known answers of colour pictures: six. Who walks a card may recurse.
+DEEPEST_CARD = 32
 
 
 @dataclass(frozen=True)
@@ -115,17 +119,18 @@ def describe(trained: Trained) -> Model:
         known_answers=_known_answers(trained),
         note=dataset.note,
     )
-    return Model(card, trained.network)
+    # As a reader of the file gets it: 255 becomes 255.0, so that saving what was loaded gives the same bytes.
+    return Model(from_json(Card, to_json(card)), trained.network)
 
 
 def activate(outputs: FloatArray, kind: str) -> FloatArray:
-    """Return what a caller sees from raw outputs: probabilities (N, classes), or values (N, K)."""
+    """Return, in a new array, what a caller sees: probabilities (N, classes), or values (N, K)."""
     if kind == "classes":
         return ops.softmax(outputs)
     if kind == "binary":
         positive = ops.sigmoid(outputs)
         return np.concatenate([1 - positive, positive], axis=1)
-    return outputs
+    return outputs.copy()
 
 
 def to_bytes(model: Model) -> bytes:
@@ -135,10 +140,14 @@ def to_bytes(model: Model) -> bytes:
 
 def pack(arrays: dict[str, Array], card: Any) -> bytes:
     """Return a safetensors file of arrays and a card, whatever memory order the arrays have."""
-    text = json.dumps(card, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     # safetensors writes the buffer as it lies in memory: strided or Fortran-ordered data would be wrong.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return safetensors.numpy.save(contiguous, {METADATA_KEY: text})
+    return safetensors.numpy.save(contiguous, {METADATA_KEY: canonical(card)})
+
+
+def canonical(card: Any) -> str:
+    """Return JSON that is the same for the same data; raises ValueError for NaN and infinity."""
+    return json.dumps(card, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def from_bytes(data: bytes) -> Model:
@@ -146,9 +155,9 @@ def from_bytes(data: bytes) -> Model:
 
     Raises ArtifactError that says which check the file failed.
     """
-    header = _read_header(data)
+    header, start = _read_header(data)
     card = _read_card(header.pop("__metadata__", None))
-    shapes = _check_tensors(header, card, len(data))
+    shapes = _check_tensors(header, card, len(data) - start)
     try:
         arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
@@ -164,14 +173,13 @@ def from_bytes(data: bytes) -> Model:
 def _known_answers(trained: Trained) -> KnownAnswers:
     inputs = trained.dataset.validation.inputs[:KNOWN_ANSWERS]
     x = np.empty(inputs.shape, np.float32)
-    raw: Array = inputs
-    for step in trained.steps:
-        raw = step.apply(raw, x)
-    outputs = activate(forward_all(trained.network, raw), LOSSES[trained.recipe.loss].output)
+    apply_steps(trained.steps, inputs, x)
+    outputs = activate(forward_all(trained.network, x), LOSSES[trained.recipe.loss].output)
     return KnownAnswers(inputs.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
 
 
-def _read_header(data: bytes) -> dict[str, Any]:
+def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header and where the tensors start."""
     if len(data) > MOST_FILE_BYTES:
         raise ArtifactError(f"the file has {len(data):,} bytes, more than {MOST_FILE_BYTES:,}")
     length = int.from_bytes(data[:8], "little")
@@ -189,7 +197,7 @@ def _read_header(data: bytes) -> dict[str, Any]:
         raise ArtifactError("the header is not JSON") from None
     if not isinstance(header, dict):
         raise ArtifactError("the header is not a JSON object")
-    return header
+    return header, 8 + length
 
 
 def _read_card(metadata: Any) -> Card:
@@ -197,8 +205,11 @@ def _read_card(metadata: Any) -> Card:
         raise ArtifactError(f"no card: the metadata has no entry {METADATA_KEY!r}; was it made by nncore?")
     try:
         data = json.loads(metadata[METADATA_KEY])
+        # Python reads NaN, 1e999 and lone surrogates, which nobody could be sent.
+        canonical(data).encode()
     except (ValueError, RecursionError):
         raise ArtifactError("the card is not JSON") from None
+    _check_plain(data)
     made = data.get("format") if isinstance(data, dict) else None
     if isinstance(made, int) and made > FORMAT:
         raise ArtifactError(f"the file has format {made}, this nncore reads up to {FORMAT}: upgrade it")
@@ -209,6 +220,22 @@ def _read_card(metadata: Any) -> Card:
         raise ArtifactError(f"the card is wrong: {error}") from None
     _check_card(card)
     return card
+
+
+def _check_plain(data: Any) -> None:
+    level = [data]
+    for _ in range(DEEPEST_CARD):
+        if any(isinstance(item, int) and abs(item) >= 2**63 for item in level):
+            raise ArtifactError("the card is wrong: it holds a number of more than 64 bits")
+        lists = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list))
+        ]
+        level = [item for inner in lists for item in inner]
+        if not level:
+            return
+    raise ArtifactError(f"the card is wrong: it is nested more than {DEEPEST_CARD} deep")
 
 
 def _check_card(card: Card) -> None:
@@ -226,6 +253,8 @@ def _check_card(card: Card) -> None:
             raise ArtifactError(
                 f"the card is wrong: input.steps: standardize needs {shape[-1]} means and deviations"
             )
+        if isinstance(step, Standardize) and not min(step.deviation) > 0:
+            raise ArtifactError("the card is wrong: input.steps: standardize needs deviations > 0")
 
 
 def _check_tensors(header: dict[str, Any], card: Card, size: int) -> dict[str, Shape]:
@@ -244,10 +273,10 @@ def _check_tensors(header: dict[str, Any], card: Card, size: int) -> dict[str, S
             raise ArtifactError(f"tensor {name} has dtype {found.get('dtype')}, not F32")
         if found.get("shape") != list(shape):
             raise ArtifactError(f"tensor {name} has shape {found.get('shape')}, not {list(shape)}")
-        end += 4 * int(np.prod(shape, dtype=np.int64))
-    header_end = size - end
-    if header_end < 8:
-        raise ArtifactError(f"truncated: the tensors alone have {end:,} bytes, the file has {size:,}")
+        end += 4 * math.prod(shape)
+    if size != end:
+        what = "truncated" if size < end else "oversized"
+        raise ArtifactError(f"{what}: the tensors need {end:,} bytes, {size:,} follow the header")
     return shapes
 
 

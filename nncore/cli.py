@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, `head` say, has enough.
         # Nothing more can be written, and the interpreter would try at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(f"nncore: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -139,10 +142,12 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     predictor = _load(options.model)
-    text = sys.stdin.read() if options.inputs == "-" else options.inputs
     try:
-        inputs = np.array(json.loads(text), np.float32)
-    except (ValueError, TypeError, RecursionError) as error:
+        text = sys.stdin.read() if options.inputs == "-" else options.inputs
+        # What float32 cannot hold becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            inputs = np.array(json.loads(text), np.float32)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"INPUTS: must be a JSON array of inputs, all of one shape ({error})") from None
     shape = predictor.card.architecture.input_shape
     if inputs.ndim == 0 or inputs.size != len(inputs) * int(np.prod(shape)) or not np.isfinite(inputs).all():
@@ -170,7 +175,7 @@ def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
             raise RecipeError({"--set": f"must be FIELD=VALUE, not {text!r}"})
         try:
             changes[path] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             changes[path] = value
     changes |= {
         name: getattr(options, name) for name in ("seed", "epochs") if getattr(options, name) is not None

@@ -36,13 +36,13 @@ def number(
 
     def check(value: Any) -> str | None:
         if minimum is not None and not value >= minimum:
-            return f"must be ≥ {minimum}, not {value}"
+            return f"must be ≥ {minimum}, not {shorten(value)}"
         if above is not None and not value > above:
-            return f"must be > {above}, not {value}"
+            return f"must be > {above}, not {shorten(value)}"
         if maximum is not None and not value <= maximum:
-            return f"must be ≤ {maximum}, not {value}"
+            return f"must be ≤ {maximum}, not {shorten(value)}"
         if below is not None and not value < below:
-            return f"must be < {below}, not {value}"
+            return f"must be < {below}, not {shorten(value)}"
         return None
 
     return dataclasses.field(default=default, metadata={"check": check})
@@ -94,6 +94,8 @@ def unknown(value: object, options: Collection[str]) -> str | None:
     """Return what to say of a word that is not among the options, None if it is."""
     if isinstance(value, str) and value in options:
         return None
+    if not options:
+        return "there is nothing to set"
     close = (
         difflib.get_close_matches(value, options, 1) if isinstance(value, str) and len(value) < 100 else []
     )
@@ -120,7 +122,8 @@ def _dataclass(kind: type, data: object, path: str, problems: Problems) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     before = len(problems)
-    for key in data.keys() - fields.keys():
+    # Looking for the word that was meant takes long enough that a body full of odd keys would keep us busy.
+    for key in [key for key in data if key not in fields][:MOST_PROBLEMS]:
         problems[_join(path, str(key)[:60])] = f"is not known here; {unknown(key, fields)}"
     values = {}
     for name, field in fields.items():

@@ -12,7 +12,9 @@ def accuracy(predicted: IntArray, labels: IntArray) -> float:
 
 def confusion_matrix(predicted: IntArray, labels: IntArray, classes: int) -> IntArray:
     """Return counts (classes, classes): row = true label, column = predicted label."""
-    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    # A row's and a column's number together may not fit into the labels' own dtype, uint8 say.
+    places = labels.astype(np.intp) * classes + predicted.astype(np.intp)
+    counts = np.bincount(places, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 

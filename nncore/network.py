@@ -1,5 +1,6 @@
 """A network: layers in a row, and their parameters in one flat buffer."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def plan(layers: Sequence[Layer], input_shape: Shape) -> tuple[dict[str, Shape],
         inner = layer.parameter_shapes(shape)
         shapes |= {f"{place}.{name}": inner_shape for name, inner_shape in inner.items()}
         shape = outputs[-1]
-        total = sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
+        total = sum(math.prod(s) for s in shapes.values())
         if total > MOST_PARAMETERS:
             raise RecipeError({f"network[{place}]": f"more than {MOST_PARAMETERS:,} parameters in all"})
     return shapes, outputs

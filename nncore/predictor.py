@@ -53,19 +53,19 @@ class Predictor:
         parts = [self.predict(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
         return np.concatenate(parts)
 
+    @np.errstate(all="ignore")
     def verify(self) -> None:
         """Replay the card's known answers; raises ArtifactError where one is wrong."""
         known = self.card.known_answers
         try:
             inputs, expected = np.array(known.inputs, np.float32), np.array(known.outputs, np.float32)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise ArtifactError("the known answers are not arrays of numbers") from None
         if not len(inputs) or inputs.shape[1:] != self._input_shape:
             raise ArtifactError(
                 f"the known answers have inputs {inputs.shape}, not (N, *{self._input_shape})"
             )
-        with np.errstate(all="ignore"):
-            outputs = self.predict(inputs)
+        outputs = self.predict(inputs)
         if outputs.shape != expected.shape:
             raise ArtifactError(
                 f"the known answers have outputs {expected.shape}, the model gives {outputs.shape}"
@@ -79,7 +79,7 @@ class Predictor:
     def _forward(self, x: Array) -> FloatArray:
         """Return raw outputs; valid until the thread's next call."""
         count = len(x)
-        if getattr(self._local, "rows", 0) < count:
+        if getattr(self._local, "rows", -1) < count:
             self._allocate(count)
         buffers = self._local.buffers
         y = apply_steps(self.card.input.steps, x, buffers[0][:count])

@@ -59,6 +59,15 @@ def publish(model: Path, data: bytes, **about: Any) -> int:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def read_facts(version: Path) -> dict[str, Any]:
+    """Return what version.json says: SHA-256, size, time; nothing where there is none to be read."""
+    try:
+        facts = json.loads((version / VERSION_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a file and flush it to disk."""
     with path.open("wb") as file:
@@ -74,3 +83,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file beside `path`, flush it to disk and rename it: readers see the old or the new."""
+    draft = path.with_name(f".draft-{path.name}-{os.getpid()}")
+    write_synced(draft, data)
+    draft.replace(path)
+    sync_folder(path.parent)

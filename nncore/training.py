@@ -186,6 +186,11 @@ class _Run:
             if not np.isfinite(self.network.parameters.flat).all():
                 raise TrainingError(self._why("a weight", number_, self.batches, self.batch))
             train, validated = self._measure(validation)
+        if validated and not math.isfinite(validated["loss"]):
+            raise TrainingError(
+                f"the validation loss ({validated['loss']}) is not finite after epoch {number_}: the "
+                "validation data hold NaN, infinity or values far beyond the training data's"
+            )
         return Epoch(number_, self._rate(number_ - 1), total / len(self.train), train, validated)
 
     def _step(self, rows: Array, number_: int, i: int) -> float:

@@ -1,0 +1,37 @@
+"""The HTTP service: `create_app` wires settings, store and views into one Flask application.
+
+Imports stand inside, so that `import service.client` needs no Flask.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from service.settings import Settings
+
+
+def create_app(settings: "Settings | None" = None) -> "Flask":
+    """Return the application; without settings they are read from the environment (NNSERVE_*)."""
+    from flask import Flask
+
+    from service import errors, observe
+    from service.api import health, models, predict
+    from service.seeding import seed
+    from service.settings import read_settings
+    from service.store import Store
+
+    settings = settings or read_settings()
+    observe.configure_logging(settings)
+    seed(settings.model_store, settings.shipped_models)
+    store = Store(settings.model_store)
+    store.entries()
+
+    app = Flask("service", static_folder=None)
+    app.extensions["settings"] = settings
+    app.extensions["store"] = store
+    observe.init_app(app)
+    errors.init_app(app)
+    for view in (predict, models, health):
+        app.register_blueprint(view.blueprint)
+    return app

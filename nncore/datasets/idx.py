@@ -33,6 +33,8 @@ def read_idx(data: bytes) -> Array:
     if len(data) < start:
         raise DatasetError(f"truncated IDX file: {len(data)} bytes, the header alone has {start}")
     shape: Shape = struct.unpack(f">{data[3]}I", data[4:start])
+    if 0 in shape:
+        raise DatasetError(f"empty IDX file: its header says {shape}")
     expected = start + math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         what = "truncated" if len(data) < expected else "oversized"

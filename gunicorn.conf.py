@@ -1,0 +1,28 @@
+"""How gunicorn runs the service. Everything an operator sets comes from NNSERVE_* (docs/settings.md)."""
+
+import os
+import sys
+
+# Before NumPy is imported, here or in a worker: at these sizes a second BLAS thread only costs.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from service.settings import SettingsError, read_settings
+
+try:
+    settings = read_settings()
+except SettingsError as error:
+    sys.exit(f"nnserve: {error}")
+
+wsgi_app = "service:create_app()"
+bind = f"{settings.host}:{settings.port}"
+worker_class = "gthread"
+workers = settings.workers
+threads = settings.threads
+# The models are loaded once, before the fork, and shared by the workers.
+preload_app = True
+graceful_timeout = settings.graceful_timeout
+keepalive = 5
+loglevel = settings.log_level.lower()
+# One line a request comes from the application, with the request's id.
+accesslog = None
+control_socket_disable = True

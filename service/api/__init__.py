@@ -1,0 +1,1 @@
+"""The views: parse, call, dump. One blueprint a file."""

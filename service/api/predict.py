@@ -1,0 +1,71 @@
+"""POST /predict: arrays, base64 pictures or picture files in, predictions out."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request
+
+from nncore.predictor import answers
+from service import codec, inputs, observe
+from service.errors import TooLarge, WrongMediaType
+from service.labels import STABLE
+from service.loading import Served
+from service.schemas import load_predict
+from service.uploads import load_upload
+
+blueprint = Blueprint("predict", __name__)
+
+
+@blueprint.post("/predict")
+def predict() -> Response:
+    """Answer a prediction in the form it was asked for."""
+    handlers = {"application/json": _from_json, "multipart/form-data": _from_upload}
+    handler = handlers.get(request.mimetype)
+    if handler is None:
+        raise WrongMediaType(f"/predict takes application/json or multipart/form-data, not {_sent()}.")
+    return handler()
+
+
+def _from_json() -> Response:
+    settings = current_app.extensions["settings"]
+    asked = load_predict(_body(settings.max_body))
+    served = _served(asked)
+    if "inputs" in asked:
+        return _answer(served, inputs.from_arrays(served.predictor.card, asked["inputs"], settings))
+    return _answer(served, inputs.from_base64(served.predictor.card, asked["images"], settings))
+
+
+def _from_upload() -> Response:
+    settings = current_app.extensions["settings"]
+    asked, files, pointers = load_upload(_body(settings.max_upload), request.mimetype_params)
+    served = _served(asked)
+    return _answer(served, inputs.from_pictures(served.predictor.card, files, pointers, settings))
+
+
+def _served(asked: dict[str, Any]) -> Served:
+    served: Served = current_app.extensions["store"].get(asked["model"], asked.get("version", STABLE))
+    observe.note_served(served.model, served.version)
+    return served
+
+
+def _answer(served: Served, x: Any) -> Response:
+    card = served.predictor.card
+    document = {
+        "model": served.model,
+        "version": served.version,
+        "sha256": served.sha256,
+        "predictions": answers(card, served.predictor.predict(x)),
+    }
+    if card.output.labels:
+        document["labels"] = card.output.labels
+    return codec.respond(document)
+
+
+def _body(most_bytes: int) -> bytes:
+    body = codec.read_body(request, most_bytes)
+    if body is None:
+        raise TooLarge(f"The body may have at most {most_bytes:,} bytes.")
+    return body
+
+
+def _sent() -> str:
+    return request.mimetype[:100] or "a body without a Content-Type"

@@ -1,0 +1,149 @@
+"""A client for the service, on `requests` alone.
+
+with Client("http://127.0.0.1:8000") as client:
+    client.predict("xor", [[0, 1], [1, 1]]).predictions[0].label   # "1"
+    client.predict("digits", pictures=["seven.png"]).predictions[0].confidence
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import requests
+
+# Seconds to connect, and between two bytes of an answer.
+TIMEOUT = (3.05, 30.0)
+
+
+class ClientError(Exception):
+    """Base of what a call may raise."""
+
+
+class Unreachable(ClientError):
+    """No answer: the service could not be reached, or took too long."""
+
+
+class ProblemError(ClientError):
+    """The service refused a request; `problem` is its document (RFC 9457), `status` the HTTP status."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        self.status = status
+        self.problem = problem
+        lines = [f"{status} {problem.get('title', '')}: {problem.get('detail', '')}"]
+        lines += [f"{e.get('pointer')} {e.get('detail')}" for e in problem.get("errors", [])]
+        super().__init__("; ".join(lines))
+
+
+class ArrayLike(Protocol):
+    """Anything with `tolist`, a NumPy array say."""
+
+    def tolist(self) -> Any:
+        """Return nested lists."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One example's answer: a label with probabilities in the order of the labels, or a value."""
+
+    label: str | None = None
+    confidence: float | None = None
+    probabilities: tuple[float, ...] = ()
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """An answer: which version gave it, and a prediction for each example."""
+
+    model: str
+    version: int
+    sha256: str
+    predictions: tuple[Prediction, ...]
+    labels: tuple[str, ...] = ()
+
+
+class Client:
+    """Calls the service at `url`; keeps its connection, so use one a thread."""
+
+    def __init__(self, url: str, *, timeout: float | tuple[float, float] = TIMEOUT) -> None:
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._session = requests.Session()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def predict(
+        self,
+        model: str,
+        inputs: Sequence[Any] | ArrayLike | None = None,
+        *,
+        pictures: Sequence[str | Path] | None = None,
+        version: int | str | None = None,
+    ) -> Predictions:
+        """Return predictions for arrays (nested lists or a NumPy array) or for picture files."""
+        if (inputs is None) == (pictures is None):
+            raise ValueError("predict takes either inputs or pictures")
+        asked = {"model": model} | ({} if version is None else {"version": version})
+        if pictures is not None:
+            files = [("image", (Path(path).name, Path(path).read_bytes())) for path in pictures]
+            answer = self._call("POST", "/predict", data=asked, files=files)
+        else:
+            rows = inputs if isinstance(inputs, (list, tuple)) else inputs.tolist()  # type: ignore[union-attr]
+            answer = self._call("POST", "/predict", json=asked | {"inputs": rows})
+        return _predictions(answer)
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return every model: its labels, versions and what could not be served."""
+        models: list[dict[str, Any]] = self._call("GET", "/models")["models"]
+        return models
+
+    def model(self, model: str) -> dict[str, Any]:
+        """Return one model."""
+        return self._call("GET", f"/models/{_segment(model)}")
+
+    def version(self, model: str, version: int | str = "stable") -> dict[str, Any]:
+        """Return what a version says of itself, by its number or a label."""
+        return self._call("GET", f"/models/{_segment(model)}/versions/{_segment(str(version))}")
+
+    def _call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        try:
+            response = self._session.request(method, self.url + path, timeout=self.timeout, **body)
+        except requests.RequestException as error:
+            raise Unreachable(f"no answer from {self.url}: {error}") from error
+        try:
+            document = response.json()
+        except ValueError:
+            document = {}
+        if not isinstance(document, dict):
+            document = {}
+        if not response.ok:
+            raise ProblemError(response.status_code, document or {"title": response.reason, "detail": path})
+        return document
+
+
+def _predictions(answer: dict[str, Any]) -> Predictions:
+    predictions = tuple(
+        Prediction(
+            label=one.get("label"),
+            confidence=one.get("confidence"),
+            probabilities=tuple(one.get("probabilities", ())),
+            value=one.get("value"),
+        )
+        for one in answer["predictions"]
+    )
+    labels = tuple(answer.get("labels", ()))
+    return Predictions(answer["model"], answer["version"], answer["sha256"], predictions, labels)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

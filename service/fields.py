@@ -1,0 +1,86 @@
+"""The marshmallow field for arrays: one pass through NumPy, a walk only to say what is wrong."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from marshmallow import ValidationError, fields
+
+from service.errors import MOST_ERRORS
+
+# Nobody's example has more axes than batch, height, width and channels; the rest is an attack.
+MOST_AXES = 6
+
+
+class Array(fields.Field[np.ndarray[Any, Any]]):
+    """Nested lists of numbers as one float32 array (N, …)."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> np.ndarray[Any, Any]:
+        if not isinstance(value, list):
+            raise ValidationError(f"must be an array of examples, not {_name(value)}")
+        if not value:
+            raise ValidationError("must have at least one example")
+        try:
+            # Without a dtype: with one, NumPy takes "1", null and true for numbers.
+            array = np.asarray(value)
+        except ValueError:
+            raise ValidationError(complaints(value)) from None
+        if array.dtype.kind not in "iuf":
+            raise ValidationError(complaints(value))
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32)
+        if array.dtype.kind == "f" and not np.isfinite(single).all():
+            raise ValidationError(complaints(value))
+        return single
+
+
+def complaints(value: list[Any]) -> dict[Any, Any]:
+    """Return what is wrong inside an array as marshmallow nests it: {0: {17: ["must be …"]}}.
+
+    The first element of each depth says what the others must look like.
+    """
+    found: dict[Any, Any] = {}
+    for path, text in itertools.islice(_walk(value, _shape(value), ()), MOST_ERRORS):
+        inner = found
+        for index in path[:-1]:
+            inner = inner.setdefault(index, {})
+        inner[path[-1]] = [text]
+    return found
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return the shape that the first elements promise."""
+    shape: list[int] = []
+    while isinstance(value, list) and len(shape) < MOST_AXES:
+        shape.append(len(value))
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def _walk(value: Any, shape: tuple[int, ...], path: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], str]]:
+    if not shape:
+        if isinstance(value, list):
+            yield path, "must be a number, not an array: the examples differ in depth, or are nested too deep"
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            yield path, f"must be a number, not {_name(value)}"
+        elif not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+            yield path, "must be a number that fits a 32-bit float"
+        return
+    if not isinstance(value, list):
+        yield path, f"must be an array of {shape[0]}, not {_name(value)}"
+    elif len(value) != shape[0]:
+        yield path, f"has {len(value)} entries, the first of its kind has {shape[0]}"
+    else:
+        for index, item in enumerate(value):
+            yield from _walk(item, shape[1:], (*path, index))
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text {value[:30]!r}"
+    names = {dict: "an object", list: "an array", bool: str(value).lower(), type(None): "null"}
+    return names.get(type(value), str(value)[:30])

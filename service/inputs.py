@@ -1,0 +1,107 @@
+"""What a caller sent, as the array that a version's predictor takes; checked against its card."""
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nncore.artifact import Card
+from nncore.errors import PictureError
+from service.errors import MOST_ERRORS, FieldError, Invalid
+from service.images import decode_picture
+from service.settings import Settings
+
+Numbers = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
+    """Return inputs (N, …) in the network's shape, each number in the range that the card declares."""
+    if len(inputs) > settings.max_rows:
+        text = f"has {len(inputs):,} examples; one request takes at most {settings.max_rows:,}"
+        raise Invalid([FieldError("#/inputs", text)])
+    inputs = _shaped(inputs, card.architecture.input_shape)
+    if card.input.range is not None:
+        _check_range(inputs, *card.input.range)
+    return inputs
+
+
+def from_base64(card: Card, texts: Sequence[str], settings: Settings) -> Numbers:
+    """Return the pictures that base64 texts hold as inputs (N, …)."""
+    pictures = []
+    for index, text in enumerate(texts):
+        try:
+            pictures.append(base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError):
+            raise Invalid(
+                [FieldError(f"#/images/{index}", "must be base64 (RFC 4648), of a PNG or JPEG say")]
+            ) from None
+    return from_pictures(card, pictures, [f"#/images/{index}" for index in range(len(texts))], settings)
+
+
+def from_pictures(card: Card, files: Sequence[bytes], pointers: Sequence[str], settings: Settings) -> Numbers:
+    """Return picture files as inputs (N, …); `pointers` say where in the request each one stood."""
+    prepare = card.input.picture
+    if prepare is None:
+        raise Invalid([FieldError(pointers[0], "this model takes arrays, as inputs, and no pictures")])
+    if len(files) > settings.max_pictures:
+        text = f"is one of {len(files)} pictures; one request takes at most {settings.max_pictures}"
+        raise Invalid([FieldError(pointers[settings.max_pictures], text)])
+    inputs = np.empty((len(files), *card.architecture.input_shape), np.float32)
+    errors: list[FieldError] = []
+    pixels = settings.max_pixels
+    for row, file, pointer in zip(inputs, files, pointers, strict=True):
+        try:
+            picture, size = decode_picture(file, channels=prepare.channels, max_pixels=pixels)
+            row[...] = prepare.prepare(picture).reshape(row.shape)
+            pixels -= size
+        except PictureError as error:
+            errors.append(FieldError(pointer, str(error)))
+    if errors:
+        raise Invalid(errors)
+    return inputs
+
+
+def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:
+    """Return the inputs with each example in the given shape; flat examples of that size will do."""
+    size = math.prod(shape)
+    if inputs.shape[1:] == shape:
+        return inputs
+    if inputs.ndim == 2 and inputs.shape[1] == size:
+        return inputs.reshape(-1, *shape)
+    wanted = f"{size} numbers" + (f" or {'×'.join(map(str, shape))}" if len(shape) > 1 else "")
+    if inputs.ndim == 1 or inputs.shape == shape:
+        raise Invalid([FieldError("#/inputs", f"must be an array of examples, each of {wanted}: [[…], …]")])
+    found = "×".join(map(str, inputs.shape[1:]))
+    raise Invalid([FieldError("#/inputs/0", f"has {found} numbers; this model takes {wanted} an example")])
+
+
+def _check_range(inputs: Numbers, low: float, high: float) -> None:
+    flat = inputs.reshape(len(inputs), -1)
+    smallest, largest = flat.min(axis=1), flat.max(axis=1)
+    if smallest.min() < low or largest.max() > high:
+        places = np.argwhere((inputs < low) | (inputs > high))
+        raise Invalid(
+            [
+                FieldError(
+                    f"#/inputs/{'/'.join(map(str, place))}",
+                    f"must be from {low:g} to {high:g}, not {inputs[tuple(place)]:g}",
+                )
+                for place in places[: MOST_ERRORS + 1].tolist()
+            ]
+        )
+    # Numbers that stay within a hundredth of the range are the usual mistake of pixels scaled to 0-1.
+    faint = np.flatnonzero((largest > low) & (largest - low <= (high - low) / 100) & (low == 0))
+    if len(faint):
+        raise Invalid(
+            [
+                FieldError(
+                    f"#/inputs/{row}",
+                    f"has no number above {largest[row]:g}; this model takes {low:g} to {high:g}: "
+                    f"pixels scaled to 0-1 must be sent times {high:g}",
+                )
+                for row in faint.tolist()
+            ]
+        )

@@ -1,0 +1,22 @@
+"""The id of the request at hand, for answers and log lines alike."""
+
+import re
+import secrets
+from contextvars import ContextVar
+
+HEADER = "X-Request-ID"
+WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+_current: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def begin(sent: str | None) -> str:
+    """Take over the id that a client sent, if it is well-formed, or make one; return it."""
+    value = sent if sent is not None and WELL_FORMED.fullmatch(sent) else secrets.token_hex(8)
+    _current.set(value)
+    return value
+
+
+def request_id() -> str:
+    """Return the id of the request at hand, `-` outside of one."""
+    return _current.get()

@@ -1,0 +1,80 @@
+"""Every setting, read once from the environment and checked at the start."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environs
+from environs import Env
+from marshmallow import validate
+
+# Beside the packages in a checkout; inside this one where nnserve was installed from a wheel.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+HOME = _CHECKOUT if (_CHECKOUT / "gunicorn.conf.py").exists() else _CHECKOUT / "service" / "share"
+
+PREFIX = "NNSERVE_"
+
+
+class SettingsError(Exception):
+    """A setting that is not what it must be; says its name and what would be right."""
+
+
+def _setting(default: Any, meaning: str, **check: Any) -> Any:
+    factory = default if callable(default) else lambda: default
+    return dataclasses.field(default_factory=factory, metadata={"meaning": meaning, "check": check})
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+_POSITIVE = {"validate": validate.Range(min=1)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can set, each as NNSERVE_ and the name in capitals."""
+
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8000, "port to listen on", validate=validate.Range(min=1, max=65535))
+    workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
+    threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)
+    graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)
+    model_store: Path = _setting(Path("var/models"), "folder of the models that are served; written to")
+    shipped_models: Path = _setting(
+        HOME / "models", "folder of the models that come with nnserve, brought into the store at the start"
+    )
+    max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
+    max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
+    max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
+    max_pictures: int = _setting(64, "pictures in one request", **_POSITIVE)
+    max_pixels: int = _setting(16_000_000, "pixels of all pictures in one request", **_POSITIVE)
+    log_format: str = _setting(
+        "text", "`text` or `json`, one line each", validate=validate.OneOf(["text", "json"])
+    )
+    log_level: str = _setting(
+        "INFO",
+        "`DEBUG`, `INFO` (a line a request), `WARNING` or `ERROR`",
+        validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    )
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment; raises SettingsError with every one that is wrong."""
+    env = Env(eager=False, prefix=PREFIX)
+    known = {field.name: field for field in dataclasses.fields(Settings)}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
+            raise SettingsError(f"{name}: there is no such setting; docs/settings.md lists them")
+    readers = {int: env.int, str: env.str, Path: env.path}
+    values = {
+        name: readers[field.type](name.upper(), field.default_factory(), **field.metadata["check"])  # type: ignore
+        for name, field in known.items()
+    }
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        raise SettingsError(f"{error}") from None
+    return Settings(**values)

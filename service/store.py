@@ -1,0 +1,179 @@
+"""The model repository: which versions there are, which one a name means, and their predictors.
+
+Versions are immutable folders, `<store>/<model>/<number>/`; labels are one small file a model. Each
+worker looks at both on every request, which takes microseconds, and swaps one reference when something
+has changed. The new version is loaded before the old one is let go.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nncore.publishing import NAME, versions
+from service.errors import NotFound, NotServable
+from service.labels import LABELS_FILE, STABLE, read_labels
+from service.loading import Loading, Served
+
+# A folder that changed this recently may change again within the same tick of the file system's clock.
+SETTLED_NS = 100_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one model at a moment. Never changed: a reload makes another one.
+
+    `stable` is what is served without a version: the version that the label names, or while that one
+    cannot be served the newest one before it that can, or None. `stamp` is how the folder looked.
+    """
+
+    stamp: tuple[int, ...]
+    settled: bool
+    numbers: tuple[int, ...]
+    labels: Mapping[str, int]
+    stable: Served | None
+    loaded: Mapping[int, Served]
+    failures: Mapping[int, str]
+
+
+class Store:
+    """Models by name and version, safe from many threads: readers take a reference, writers a lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+
+    def get(self, model: str, version: int | str = STABLE) -> Served:
+        """Return a version that is ready to predict.
+
+        Raises NotFound for an unknown model, version or label, NotServable where it failed its checks.
+        """
+        entry = self.entry(model)
+        if version == STABLE and entry.stable is not None:
+            return entry.stable
+        number = self.number(model, version)
+        served = entry.loaded.get(number) or self._load(model, number)
+        if served is None:
+            raise NotServable(
+                f"Version {number} of {model!r} cannot be served: {self._entries[model].failures[number]}."
+            )
+        return served
+
+    def number(self, model: str, version: int | str) -> int:
+        """Return the number of a version that is there, from itself or a label; else raise NotFound."""
+        entry = self.entry(model)
+        number = entry.labels.get(version) if isinstance(version, str) else version
+        if number is None:
+            known = ", ".join(entry.labels)
+            raise NotFound(f"The model {model!r} has no label {str(version)[:100]!r}, only {known}.")
+        if number not in entry.numbers:
+            known = ", ".join(map(str, entry.numbers[-20:]))
+            raise NotFound(f"The model {model!r} has no version {number}, only {known}.")
+        return number
+
+    def entry(self, model: str) -> Entry:
+        """Return what is known of a model, looked up anew where its folder has changed."""
+        entry = self._entries.get(model)
+        if entry is not None and entry.settled and entry.stamp == self._stamp(model):
+            return entry
+        if NAME.fullmatch(model):
+            self._reload(model)
+            entry = self._entries.get(model)
+            if entry is not None:
+                return entry
+        known = ", ".join(self.names()) or "none yet"
+        raise NotFound(f"There is no model {model[:100]!r}; the models are: {known[:500]}.")
+
+    def names(self) -> list[str]:
+        """Return the names of all models that have a version, in order."""
+        folders = self.root.iterdir() if self.root.is_dir() else []
+        return sorted(folder.name for folder in folders if NAME.fullmatch(folder.name) and versions(folder))
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what is known of every model, looked up anew."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.entry(name)
+            except NotFound:
+                # It went between the two looks.
+                continue
+        return found
+
+    def _stamp(self, model: str) -> tuple[int, ...]:
+        """Return what changes when a version appears or a label moves."""
+        folder = f"{self.root}/{model}"
+        try:
+            stat = os.stat(folder)  # noqa: PTH116 (a Path costs as much as the call, on every request)
+        except OSError:
+            return ()
+        try:
+            labels = os.stat(f"{folder}/{LABELS_FILE}")  # noqa: PTH116
+        except OSError:
+            return stat.st_mtime_ns, stat.st_ino
+        return stat.st_mtime_ns, stat.st_ino, labels.st_mtime_ns, labels.st_ino, labels.st_size
+
+    def _reload(self, model: str) -> None:
+        """Look at a model's folder anew; while one thread does, the others go on with what they have."""
+        if not self._lock.acquire(blocking=model not in self._entries):
+            return
+        try:
+            stamp = self._stamp(model)
+            numbers = tuple(versions(self.root / model))
+            before = self._entries.get(model)
+            changed = max(stamp[:1] + stamp[2:3], default=0)
+            settled = time.time_ns() - changed > SETTLED_NS
+            if not numbers:
+                self._entries.pop(model, None)
+            elif before is not None and before.stamp == stamp and before.numbers == numbers:
+                self._entries[model] = replace(before, settled=settled)
+            else:
+                self._entries[model] = self._look_anew(model, before, stamp, numbers, settled)
+        finally:
+            self._lock.release()
+
+    def _look_anew(
+        self,
+        model: str,
+        before: Entry | None,
+        stamp: tuple[int, ...],
+        numbers: tuple[int, ...],
+        settled: bool,
+    ) -> Entry:
+        labels = read_labels(self.root / model)
+        if labels is None:
+            labels = dict(before.labels) if before else {}
+        labels = {STABLE: numbers[-1]} | labels
+        loading = Loading(self.root / model, numbers, before.loaded if before else {})
+        # What is labelled is loaded now; so is what has just appeared, so that its faults show at once.
+        fresh = [n for n in numbers if before and (n not in before.numbers or n in before.failures)]
+        for number in {*labels.values(), *fresh}:
+            loading.get(number)
+        serving = before.stable if before else None
+        stable = loading.get(labels[STABLE]) or serving
+        if stable is None:
+            older = [number for number in reversed(numbers) if number < labels[STABLE]]
+            stable = next(filter(None, map(loading.get, older)), None)
+        if stable is not None and stable is not serving:
+            logger.info("serving version %d of %s", stable.version, model)
+        loaded = loading.kept({*labels.values(), stable.version if stable else 0})
+        return Entry(stamp, settled, numbers, labels, stable, loaded, loading.failures)
+
+    def _load(self, model: str, number: int) -> Served | None:
+        """Load a version that no label names, asked for by its number."""
+        with self._lock:
+            entry = self._entries[model]
+            if number in entry.loaded or number in entry.failures:
+                return entry.loaded.get(number)
+            loading = Loading(self.root / model, entry.numbers, entry.loaded)
+            served = loading.get(number)
+            kept = loading.kept({*entry.labels.values(), entry.stable.version if entry.stable else 0})
+            failures = {**entry.failures, **loading.failures}
+            self._entries[model] = replace(entry, loaded=kept, failures=failures)
+            return served

@@ -1,0 +1,53 @@
+"""A multipart body: picture files and the fields beside them."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from service.errors import FieldError, Invalid
+from service.schemas import PREDICT_FORM, load
+
+# Fields beside the files are a model's name and a version.
+MOST_FIELD_BYTES = 10_000
+MOST_PARTS = 1_000
+FILE_FIELD = "image"
+
+
+def load_upload(body: bytes, parameters: Mapping[str, str]) -> tuple[dict[str, Any], list[bytes], list[str]]:
+    """Return the fields, the files and each file's pointer from a multipart body (RFC 7578).
+
+    `parameters` are those of the Content-Type, the boundary among them.
+    """
+    fields, files = _parse(body, parameters)
+    repeated = [name for name in fields if len(fields.getlist(name)) > 1]
+    if repeated:
+        text = f"is given {len(fields.getlist(repeated[0]))} times; it must be given once"
+        raise Invalid([FieldError(f"#/{repeated[0][:100]}", text)])
+    asked = load(PREDICT_FORM, fields.to_dict())
+    strange = [name for name in files if name != FILE_FIELD]
+    if strange or not files:
+        pointer = f"#/{strange[0][:100]}" if strange else f"#/{FILE_FIELD}"
+        raise Invalid([FieldError(pointer, f"pictures are sent as files in fields named {FILE_FIELD}")])
+    found = [file.read() for file in files.getlist(FILE_FIELD)]
+    pointers = [f"#/{FILE_FIELD}/{index}" for index in range(len(found))]
+    return asked, found, pointers
+
+
+def _parse(body: bytes, parameters: Mapping[str, str]) -> tuple[Any, Any]:
+    parser = FormDataParser(
+        stream_factory=lambda *_: BytesIO(),
+        max_form_memory_size=MOST_FIELD_BYTES,
+        max_form_parts=MOST_PARTS,
+        silent=False,
+    )
+    try:
+        _, fields, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), dict(parameters))
+    except RequestEntityTooLarge:
+        text = f"must have at most {MOST_PARTS} parts, and {MOST_FIELD_BYTES:,} bytes beside the files"
+        raise Invalid([FieldError("#", text)]) from None
+    except ValueError as error:
+        raise Invalid([FieldError("#", f"is not a well-formed multipart body: {error}")]) from None
+    return fields, files
