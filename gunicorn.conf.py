@@ -1,7 +1,9 @@
 """How gunicorn runs the service. Everything an operator sets comes from NNSERVE_* (docs/settings.md)."""
 
+import gc
 import os
 import sys
+from typing import Any
 
 # Before NumPy is imported, here or in a worker: at these sizes a second BLAS thread only costs.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,3 +28,8 @@ loglevel = settings.log_level.lower()
 # One line a request comes from the application, with the request's id.
 accesslog = None
 control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
+    """Before the workers fork: leave what is loaded out of every later garbage collection."""
+    gc.freeze()

@@ -30,8 +30,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app = Flask("service", static_folder=None)
     app.extensions["settings"] = settings
     app.extensions["store"] = store
-    observe.init_app(app)
     errors.init_app(app)
     for view in (predict, models, health):
         app.register_blueprint(view.blueprint)
+    app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
     return app

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from flask import Request, Response
+from flask import Response
 
 
 def loads(body: bytes) -> Any:
@@ -24,12 +24,16 @@ def respond(data: Any, status: int = 200) -> Response:
     return Response(dumps(data), status, content_type="application/json")
 
 
-def read_body(request: Request, most_bytes: int) -> bytes | None:
-    """Return the whole body, or None where it has more bytes than that, chunked or not.
+def read_body(environ: dict[str, Any], most_bytes: int) -> bytes | None:
+    """Return the whole body of a WSGI request, or None where it is longer than that, chunked or not.
 
-    Werkzeug's own limit would cut a chunked body short without an error.
+    Werkzeug's own limit would cut a chunked body short without an error. Raises ValueError where the
+    client went away before the body was whole.
     """
-    if (request.content_length or 0) > most_bytes:
+    length = int(environ.get("CONTENT_LENGTH") or -1)
+    if length > most_bytes:
         return None
-    body = request.stream.read(most_bytes + 1)
+    body: bytes = environ["wsgi.input"].read(most_bytes + 1 if length < 0 else length)
+    if len(body) < length:
+        raise ValueError(f"it ends after {len(body)} of {length} bytes")
     return body if len(body) <= most_bytes else None

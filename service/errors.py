@@ -1,7 +1,7 @@
 """What goes wrong, and how a caller is told: problem+json (RFC 9457) for every error.
 
 Problem
-├── NotJSON           400  the body is not JSON
+├── BadBody           400  the body is not JSON, or not whole
 ├── NotFound          404  an unknown model, version or address
 ├── TooLarge          413  a body over its cap
 ├── WrongMediaType    415
@@ -49,8 +49,8 @@ class Problem(Exception):
         self.errors = errors or []
 
 
-class NotJSON(Problem):
-    """The body is not JSON."""
+class BadBody(Problem):
+    """The body is not JSON, or not whole."""
 
     status = HTTPStatus.BAD_REQUEST
 

@@ -79,29 +79,22 @@ def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:
 
 
 def _check_range(inputs: Numbers, low: float, high: float) -> None:
-    flat = inputs.reshape(len(inputs), -1)
-    smallest, largest = flat.min(axis=1), flat.max(axis=1)
-    if smallest.min() < low or largest.max() > high:
-        places = np.argwhere((inputs < low) | (inputs > high))
-        raise Invalid(
-            [
-                FieldError(
-                    f"#/inputs/{'/'.join(map(str, place))}",
-                    f"must be from {low:g} to {high:g}, not {inputs[tuple(place)]:g}",
-                )
-                for place in places[: MOST_ERRORS + 1].tolist()
-            ]
-        )
-    # Numbers that stay within a hundredth of the range are the usual mistake of pixels scaled to 0-1.
-    faint = np.flatnonzero((largest > low) & (largest - low <= (high - low) / 100) & (low == 0))
-    if len(faint):
-        raise Invalid(
-            [
-                FieldError(
-                    f"#/inputs/{row}",
-                    f"has no number above {largest[row]:g}; this model takes {low:g} to {high:g}: "
-                    f"pixels scaled to 0-1 must be sent times {high:g}",
-                )
-                for row in faint.tolist()
-            ]
-        )
+    largest = inputs.reshape(len(inputs), -1).max(axis=1)
+    if inputs.min() < low or largest.max() > high:
+        places = np.argwhere((inputs < low) | (inputs > high))[: MOST_ERRORS + 1]
+        raise Invalid([_out_of_range(inputs, tuple(place), low, high) for place in places.tolist()])
+    # Nothing above a hundredth of the range is the usual mistake of pixels scaled to 0-1.
+    if low == 0 and largest.min() <= high / 100:
+        faint = np.flatnonzero((largest > 0) & (largest <= high / 100))
+        if len(faint):
+            raise Invalid([_too_faint(row, largest[row], high) for row in faint.tolist()])
+
+
+def _out_of_range(inputs: Numbers, place: tuple[int, ...], low: float, high: float) -> FieldError:
+    pointer = f"#/inputs/{'/'.join(map(str, place))}"
+    return FieldError(pointer, f"must be from {low:g} to {high:g}, not {inputs[place]:g}")
+
+
+def _too_faint(row: int, largest: float, high: float) -> FieldError:
+    text = f"has no number above {largest:g}, and this model takes 0 to {high:g}"
+    return FieldError(f"#/inputs/{row}", f"{text}: if the pixels are scaled to 0-1, send them times {high:g}")

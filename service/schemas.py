@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from service import codec
-from service.errors import FieldError, Invalid, NotJSON
+from service.errors import BadBody, FieldError, Invalid
 from service.fields import Array, complaints
 
 
@@ -57,7 +57,7 @@ def load_predict(body: bytes) -> dict[str, Any]:
     try:
         data = codec.loads(body)
     except ValueError as error:
-        raise NotJSON(f"The body is not JSON: {error}") from None
+        raise BadBody(f"The body is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise Invalid([FieldError("#", 'must be an object like {"model": "xor", "inputs": [[0, 1]]}')])
     if not _only_numbers(body, data) and isinstance(data.get("inputs"), list):

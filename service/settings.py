@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,5 +77,11 @@ def read_settings() -> Settings:
     try:
         env.seal()
     except environs.EnvValidationError as error:
-        raise SettingsError(f"{error}") from None
+        raise SettingsError("; ".join(_lines(error.error_messages))) from None
     return Settings(**values)
+
+
+def _lines(messages: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
+    if isinstance(messages, Mapping):
+        return [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
+    return list(messages)

@@ -5,11 +5,13 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 
 from nncore.predictor import answers
-from service import codec, inputs, observe
-from service.errors import TooLarge, WrongMediaType
+from service import codec, inputs
+from service.errors import BadBody, TooLarge, WrongMediaType
 from service.labels import STABLE
 from service.loading import Served
+from service.observe import SERVED
 from service.schemas import load_predict
+from service.settings import Settings
 from service.uploads import load_upload
 
 blueprint = Blueprint("predict", __name__)
@@ -26,7 +28,7 @@ def predict() -> Response:
 
 
 def _from_json() -> Response:
-    settings = current_app.extensions["settings"]
+    settings: Settings = current_app.extensions["settings"]
     asked = load_predict(_body(settings.max_body))
     served = _served(asked)
     if "inputs" in asked:
@@ -35,7 +37,7 @@ def _from_json() -> Response:
 
 
 def _from_upload() -> Response:
-    settings = current_app.extensions["settings"]
+    settings: Settings = current_app.extensions["settings"]
     asked, files, pointers = load_upload(_body(settings.max_upload), request.mimetype_params)
     served = _served(asked)
     return _answer(served, inputs.from_pictures(served.predictor.card, files, pointers, settings))
@@ -43,7 +45,7 @@ def _from_upload() -> Response:
 
 def _served(asked: dict[str, Any]) -> Served:
     served: Served = current_app.extensions["store"].get(asked["model"], asked.get("version", STABLE))
-    observe.note_served(served.model, served.version)
+    request.environ[SERVED] = served.model, served.version
     return served
 
 
@@ -61,7 +63,10 @@ def _answer(served: Served, x: Any) -> Response:
 
 
 def _body(most_bytes: int) -> bytes:
-    body = codec.read_body(request, most_bytes)
+    try:
+        body = codec.read_body(request.environ, most_bytes)
+    except ValueError as error:
+        raise BadBody(f"The body is not whole: {error}.") from None
     if body is None:
         raise TooLarge(f"The body may have at most {most_bytes:,} bytes.")
     return body

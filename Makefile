@@ -1,0 +1,43 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 8000
+BIN := .venv/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: .venv/serve ## Serve the models on 127.0.0.1:8000 (another port: make serve PORT=9000)
+	@NNSERVE_PORT=$(PORT) exec $(BIN)/nnserve web
+
+test: .venv/develop ## Run the tests (some of them: make test ARGS="tests/nncore -k dense")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
+
+lint: .venv/develop ## Check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: .venv/develop ## Put the code into the house's style
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: .venv/develop ## Measure speed, as ratios between things run side by side
+	@$(BIN)/python bench/serving.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/training.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/digit_pictures.py
+
+# Everything is installed into .venv, and again only when the pins change.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nnserve needs Python 3.11 or newer: make PYTHON=…")'
+	@$(PYTHON) -m venv .venv
+
+.venv/serve: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing nnserve into .venv …"
+	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/develop: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing nnserve and what its tests need into .venv …"
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch .venv/serve $@

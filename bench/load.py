@@ -1,0 +1,53 @@
+"""A load of requests from one process: a few kept-alive connections, each sending as it is answered."""
+
+import selectors
+import socket
+import time
+
+
+class Connection:
+    """One socket that sends the same request again and again."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request = request
+        self.received = b""
+
+    def send(self) -> None:
+        self.received = b""
+        self.socket.sendall(self.request)
+
+    def receive(self) -> bool:
+        """Read what has come; tell whether the answer is whole."""
+        data = self.socket.recv(65_536)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        self.received += data
+        head, blank, body = self.received.partition(b"\r\n\r\n")
+        if not blank:
+            return False
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise ConnectionError(self.received.decode(errors="replace"))
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        return len(body) >= length
+
+
+def requests_per_second(port: int, request: bytes, seconds: float, connections: int = 4) -> float:
+    """Return how many requests a second the server on a port answers."""
+    with selectors.DefaultSelector() as selector:
+        for _ in range(connections):
+            connection = Connection(port, request)
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            connection.send()
+        answered = 0
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            for key, _ in selector.select(timeout=10):
+                if key.data.receive():
+                    answered += 1
+                    key.data.send()
+        elapsed = time.perf_counter() - began
+        for key in list(selector.get_map().values()):
+            key.data.socket.close()
+    return answered / elapsed
