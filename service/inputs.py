@@ -11,7 +11,7 @@ import numpy as np
 from nncore.artifact import Card
 from nncore.errors import PictureError
 from service.errors import MOST_ERRORS, FieldError, Invalid
-from service.images import decode_picture
+from service.images import Channels, decode_picture
 from service.settings import Settings
 
 Numbers = np.ndarray[Any, np.dtype[np.float32]]
@@ -49,14 +49,15 @@ def from_pictures(card: Card, files: Sequence[bytes], pointers: Sequence[str], s
     if len(files) > settings.max_pictures:
         text = f"is one of {len(files)} pictures; one request takes at most {settings.max_pictures}"
         raise Invalid([FieldError(pointers[settings.max_pictures], text)])
+    channels: Channels = 3 if prepare.channels == 3 else 1
     inputs = np.empty((len(files), *card.architecture.input_shape), np.float32)
     errors: list[FieldError] = []
     pixels = settings.max_pixels
     for row, file, pointer in zip(inputs, files, pointers, strict=True):
         try:
-            picture, size = decode_picture(file, channels=prepare.channels, max_pixels=pixels)
+            picture = decode_picture(file, channels=channels, max_pixels=pixels)
             row[...] = prepare.prepare(picture).reshape(row.shape)
-            pixels -= size
+            pixels -= picture.size
         except PictureError as error:
             errors.append(FieldError(pointer, str(error)))
     if errors:

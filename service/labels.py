@@ -28,6 +28,6 @@ def read_labels(model: Path) -> dict[str, int] | None:
 
 
 def write_label(model: Path, label: str, number: int) -> None:
-    """Point a label at a version; every worker serves it with its next request."""
+    """Point a label at a version; every worker serves it within a moment."""
     labels = (read_labels(model) or {}) | {label: number}
     replace_file(model / LABELS_FILE, json.dumps(labels, sort_keys=True).encode() + b"\n")

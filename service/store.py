@@ -1,8 +1,8 @@
 """The model repository: which versions there are, which one a name means, and their predictors.
 
 Versions are immutable folders, `<store>/<model>/<number>/`; labels are one small file a model. Each
-worker looks at both on every request, which takes microseconds, and swaps one reference when something
-has changed. The new version is loaded before the old one is let go.
+worker looks at both, at most ten times a second, and swaps one reference when something has changed.
+The new version is loaded before the old one is let go.
 """
 
 import logging
@@ -20,6 +20,9 @@ from service.loading import Loading, Served
 
 # A folder that changed this recently may change again within the same tick of the file system's clock.
 SETTLED_NS = 100_000_000
+
+# A look costs two calls of the kernel, 4 µs; between looks a request pays nothing.
+LOOK_SECONDS = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._entries: dict[str, Entry] = {}
+        self._next_look: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def get(self, model: str, version: int | str = STABLE) -> Served:
@@ -57,17 +61,19 @@ class Store:
         entry = self.entry(model)
         if version == STABLE and entry.stable is not None:
             return entry.stable
+        served = entry.loaded.get(version) if isinstance(version, int) else None
+        if served is not None:
+            return served
         number = self.number(model, version)
-        served = entry.loaded.get(number) or self._load(model, number)
+        served = self._load(model, number)
         if served is None:
-            raise NotServable(
-                f"Version {number} of {model!r} cannot be served: {self._entries[model].failures[number]}."
-            )
+            reason = self._entries[model].failures.get(number, "it has just gone")
+            raise NotServable(f"Version {number} of {model!r} cannot be served: {reason}.")
         return served
 
     def number(self, model: str, version: int | str) -> int:
         """Return the number of a version that is there, from itself or a label; else raise NotFound."""
-        entry = self.entry(model)
+        entry = self.entry(model, at_once=True)
         number = entry.labels.get(version) if isinstance(version, str) else version
         if number is None:
             known = ", ".join(entry.labels)
@@ -77,11 +83,16 @@ class Store:
             raise NotFound(f"The model {model!r} has no version {number}, only {known}.")
         return number
 
-    def entry(self, model: str) -> Entry:
-        """Return what is known of a model, looked up anew where its folder has changed."""
+    def entry(self, model: str, *, at_once: bool = False) -> Entry:
+        """Return what is known of a model; its folder is looked at every so often, or `at_once`."""
         entry = self._entries.get(model)
-        if entry is not None and entry.settled and entry.stamp == self._stamp(model):
-            return entry
+        if entry is not None and entry.settled:
+            now = time.monotonic()
+            if not at_once and now < self._next_look.get(model, 0):
+                return entry
+            if entry.stamp == self._stamp(model):
+                self._next_look[model] = now + LOOK_SECONDS
+                return entry
         if NAME.fullmatch(model):
             self._reload(model)
             entry = self._entries.get(model)
@@ -100,7 +111,7 @@ class Store:
         found = {}
         for name in self.names():
             try:
-                found[name] = self.entry(name)
+                found[name] = self.entry(name, at_once=True)
             except NotFound:
                 # It went between the two looks.
                 continue

@@ -27,7 +27,7 @@ def list_models() -> Response:
 @blueprint.get("/models/<model>")
 def show_model(model: str) -> Response:
     """Show one model."""
-    return codec.respond(_summary(model, _store().entry(model)))
+    return codec.respond(_summary(model, _store().entry(model, at_once=True)))
 
 
 @blueprint.get("/models/<model>/versions/<version>")
