@@ -8,6 +8,7 @@ from typing import Any
 # Before NumPy is imported, here or in a worker: at these sizes a second BLAS thread only costs.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from service.memory import keep_little
 from service.settings import SettingsError, read_settings
 
 try:
@@ -33,3 +34,4 @@ control_socket_disable = True
 def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
     """Before the workers fork: leave what is loaded out of every later garbage collection."""
     gc.freeze()
+    keep_little()

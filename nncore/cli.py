@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # At these sizes a second BLAS thread makes a product slower, not faster.
         with threadpool_limits(1, user_api="blas"):
             options.command(options)
+        # Here rather than at the interpreter's end, where a reader that has left would be an error.
+        sys.stdout.flush()
     except NNCoreError as error:
         print(f"nncore: {error}", file=sys.stderr)
         return 1
@@ -100,6 +102,8 @@ def _train(options: argparse.Namespace) -> None:
     if not NAME.fullmatch(name):
         raise RecipeError({"--name": f"must be {NAME_MEANING}, not {name!r}"})
     recipe = _with_changes(_read(options.recipe), options)
+    # A folder that cannot be made is better known before the training than after it.
+    options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with _Progress(recipe.epochs) as progress:
         trained = run(recipe, [progress], measure_test=not options.no_test)
@@ -164,7 +168,10 @@ def _read(path: Path) -> Recipe:
     except OSError as error:
         raise RecipeError({str(path): str(error.strerror)}) from None
     except RecipeError as error:
-        raise RecipeError({f"{path}: {field}": text for field, text in error.problems.items()}) from None
+        problems = {
+            f"{path}: {field}" if field else str(path): text for field, text in error.problems.items()
+        }
+        raise RecipeError(problems) from None
 
 
 def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
@@ -220,9 +227,10 @@ class _Progress(Callback):
 
     def on_epoch(self, epoch: Epoch) -> None:
         figures = f"epoch {epoch.number}/{self.epochs}, loss {epoch.loss:.4f}"
-        score = {name: value for name, value in epoch.validation.items() if name != "loss"}
-        text = f"{figures}, validation loss {epoch.validation['loss']:.4f}, {_figures(score)}"
+        score = _figures({name: value for name, value in epoch.validation.items() if name != "loss"})
         if self.watched:
-            self.bar.set_postfix_str(text)
+            # No more than leaves room for the bar in a terminal of 80 columns.
+            self.bar.set_postfix_str(f"{figures}, {score}")
         else:
+            text = f"{figures}, validation loss {epoch.validation['loss']:.4f}, {score}"
             print(text, file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ A layer is a frozen description of hyper-parameters. Its arrays are handed in, w
 needs is handed out: `forward` returns `(y, cache)`, so nothing on a layer is ever written.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -217,7 +218,7 @@ class Flatten(_WithoutParameters):
         self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
         """Return y and the shape of x."""
-        return x.reshape(len(x), -1), x.shape
+        return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
     def backward(
         self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
@@ -227,4 +228,4 @@ class Flatten(_WithoutParameters):
 
     def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
         """Return a view of x."""
-        return x.reshape(len(x), -1)
+        return x.reshape(out.shape)

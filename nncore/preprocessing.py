@@ -53,8 +53,9 @@ class Standardize:
         if inputs.ndim != 2:
             raise InputError(f"standardize works on columns, not on inputs of shape {inputs.shape[1:]}")
         deviation = inputs.std(axis=0, dtype=np.float64)
-        # A constant column carries nothing; dividing by one keeps it at zero.
-        deviation[deviation == 0] = 1
+        # A constant column carries nothing; dividing by one keeps it at zero. Its deviation may be a rounding
+        # error instead of zero.
+        deviation[inputs.max(axis=0) == inputs.min(axis=0)] = 1
         mean = inputs.mean(axis=0, dtype=np.float64)
         return Standardize(tuple(mean.tolist()), tuple(deviation.tolist()))
 

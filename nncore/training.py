@@ -231,10 +231,13 @@ class _Run:
         place = f"{what} is not finite in epoch {number_}, batch {batch}"
         if not np.isfinite(x).all():
             return f"{place}: the batch's inputs hold NaN or infinity"
+        if not np.isfinite(self.train.inputs).all():
+            return f"{place}: the training inputs hold NaN or infinity, in another batch than this"
         if not np.isfinite(self.targets.astype(float)).all():
             return f"{place}: the targets hold NaN or infinity"
         largest = float(np.abs(x).max())
-        if largest > 1000:
+        # Grey levels up to 255 are the usual case; standardized columns stay far below.
+        if largest > 100:
             return f"{place}: the inputs reach {largest:g}, so scale or standardize them first"
         rate = self._rate(number_ - 1)
         return f"{place}: the learning rate {rate:g} is likely too large, try {rate / 10:g} or set clip_norm"

@@ -1,9 +1,14 @@
 """JSON in and out, by orjson, and bodies read up to a cap."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from flask import Response
+
+MOST_DISCARDED = 64 << 20
+DISCARDING_SECONDS = 2
 
 
 def loads(body: bytes) -> Any:
@@ -28,12 +33,33 @@ def read_body(environ: dict[str, Any], most_bytes: int) -> bytes | None:
     """Return the whole body of a WSGI request, or None where it is longer than that, chunked or not.
 
     Werkzeug's own limit would cut a chunked body short without an error. Raises ValueError where the
-    client went away before the body was whole.
+    client went away before the body was whole, or sent chunks that are none.
     """
     length = int(environ.get("CONTENT_LENGTH") or -1)
     if length > most_bytes:
         return None
-    body: bytes = environ["wsgi.input"].read(most_bytes + 1 if length < 0 else length)
+    try:
+        body: bytes = environ["wsgi.input"].read(most_bytes + 1 if length < 0 else length)
+    except Exception:
+        # Each WSGI server raises errors of its own.
+        raise ValueError("it ends too soon, or its chunks are malformed") from None
     if len(body) < length:
         raise ValueError(f"it ends after {len(body)} of {length} bytes")
     return body if len(body) <= most_bytes else None
+
+
+def discard_rest(environ: dict[str, Any]) -> None:
+    """Read what a client may still be sending of a body that nobody wanted.
+
+    Otherwise the server closes the connection, and a client that only sends before it reads finds that
+    instead of its answer. Past a bound it does.
+    """
+    if int(environ.get("CONTENT_LENGTH") or 0) > MOST_DISCARDED:
+        return
+    deadline, left = time.monotonic() + DISCARDING_SECONDS, MOST_DISCARDED
+    with suppress(Exception):
+        while left > 0 and time.monotonic() < deadline:
+            piece = environ["wsgi.input"].read(1 << 20)
+            if not piece:
+                return
+            left -= len(piece)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Response
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from service import codec
@@ -79,9 +79,13 @@ class Invalid(Problem):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
     def __init__(self, errors: list[FieldError]) -> None:
-        more = len(errors) - MOST_ERRORS
-        detail = errors[0].detail if len(errors) == 1 else f"{len(errors)} things are wrong with the input"
-        super().__init__(f"{detail}; the first {MOST_ERRORS} are listed" if more > 0 else detail, errors)
+        super().__init__(_summary(errors), errors)
+
+
+def _summary(errors: list[FieldError]) -> str:
+    if len(errors) > MOST_ERRORS:
+        return f"more than {MOST_ERRORS} things are wrong with the input; the first {MOST_ERRORS} are listed"
+    return errors[0].detail if len(errors) == 1 else f"{len(errors)} things are wrong with the input"
 
 
 class NotServable(Problem):
@@ -93,7 +97,8 @@ class NotServable(Problem):
 def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Any = None
 ) -> Response:
-    """Return the problem document as a response."""
+    """Return the problem document as the response to the request at hand, of which no more is read."""
+    codec.discard_rest(request.environ)
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -1,7 +1,6 @@
-"""The marshmallow field for arrays: one pass through NumPy, a walk only to say what is wrong."""
+"""The marshmallow fields for arrays: one pass through NumPy, a walk only to say what is wrong."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,9 @@ from service.errors import MOST_ERRORS
 
 # Nobody's example has more axes than batch, height, width and channels; the rest is an attack.
 MOST_AXES = 6
+
+_NUMBERS = (int, float)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Array(fields.Field[np.ndarray[Any, Any]]):
@@ -36,13 +38,29 @@ class Array(fields.Field[np.ndarray[Any, Any]]):
         return single
 
 
+class Texts(fields.Field[list[str]]):
+    """An array of texts, at least one; marshmallow's own list takes microseconds for each."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[str]:
+        if not isinstance(value, list) or not value:
+            raise ValidationError("must be an array of texts, at least one")
+        wrong = ((index, item) for index, item in enumerate(value) if not isinstance(item, str))
+        found = {
+            index: [f"must be a text, not {_name(item)}"]
+            for index, item in itertools.islice(wrong, MOST_ERRORS + 1)
+        }
+        if found:
+            raise ValidationError(found)
+        return value
+
+
 def complaints(value: list[Any]) -> dict[Any, Any]:
     """Return what is wrong inside an array as marshmallow nests it: {0: {17: ["must be …"]}}.
 
     The first element of each depth says what the others must look like.
     """
     found: dict[Any, Any] = {}
-    for path, text in itertools.islice(_walk(value, _shape(value), ()), MOST_ERRORS):
+    for path, text in itertools.islice(_walk(value, _shape(value), ()), MOST_ERRORS + 1):
         inner = found
         for index in path[:-1]:
             inner = inner.setdefault(index, {})
@@ -67,7 +85,7 @@ def _walk(value: Any, shape: tuple[int, ...], path: tuple[int, ...]) -> Iterator
             yield path, "must be a number, not an array: the examples differ in depth, or are nested too deep"
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             yield path, f"must be a number, not {_name(value)}"
-        elif not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+        elif not -_LARGEST <= value <= _LARGEST:
             yield path, "must be a number that fits a 32-bit float"
         return
     if not isinstance(value, list):
@@ -76,7 +94,9 @@ def _walk(value: Any, shape: tuple[int, ...], path: tuple[int, ...]) -> Iterator
         yield path, f"has {len(value)} entries, the first of its kind has {shape[0]}"
     else:
         for index, item in enumerate(value):
-            yield from _walk(item, shape[1:], (*path, index))
+            # A million numbers go by here, before the one that is not.
+            if not (len(shape) == 1 and type(item) in _NUMBERS and -_LARGEST <= item <= _LARGEST):
+                yield from _walk(item, shape[1:], (*path, index))
 
 
 def _name(value: Any) -> str:

@@ -4,14 +4,14 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nncore.artifact import Card
 from nncore.errors import PictureError
 from service.errors import MOST_ERRORS, FieldError, Invalid
-from service.images import Channels, decode_picture
+from service.images import decode_picture
 from service.settings import Settings
 
 Numbers = np.ndarray[Any, np.dtype[np.float32]]
@@ -22,15 +22,17 @@ def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
     if len(inputs) > settings.max_rows:
         text = f"has {len(inputs):,} examples; one request takes at most {settings.max_rows:,}"
         raise Invalid([FieldError("#/inputs", text)])
-    inputs = _shaped(inputs, card.architecture.input_shape)
+    shaped = _shaped(inputs, card.architecture.input_shape)
     if card.input.range is not None:
+        # In the caller's shape, which the pointers speak of.
         _check_range(inputs, *card.input.range)
-    return inputs
+    return shaped
 
 
 def from_base64(card: Card, texts: Sequence[str], settings: Settings) -> Numbers:
     """Return the pictures that base64 texts hold as inputs (N, …)."""
     pictures = []
+    _check_count(texts, "#/images", settings)
     for index, text in enumerate(texts):
         try:
             pictures.append(base64.b64decode(text, validate=True))
@@ -38,31 +40,35 @@ def from_base64(card: Card, texts: Sequence[str], settings: Settings) -> Numbers
             raise Invalid(
                 [FieldError(f"#/images/{index}", "must be base64 (RFC 4648), of a PNG or JPEG say")]
             ) from None
-    return from_pictures(card, pictures, [f"#/images/{index}" for index in range(len(texts))], settings)
+    return from_pictures(card, pictures, "#/images", settings)
 
 
-def from_pictures(card: Card, files: Sequence[bytes], pointers: Sequence[str], settings: Settings) -> Numbers:
-    """Return picture files as inputs (N, …); `pointers` say where in the request each one stood."""
+def from_pictures(card: Card, files: Sequence[bytes], pointer: str, settings: Settings) -> Numbers:
+    """Return picture files as inputs (N, …); `pointer` says where in the request they stood."""
     prepare = card.input.picture
     if prepare is None:
-        raise Invalid([FieldError(pointers[0], "this model takes arrays, as inputs, and no pictures")])
-    if len(files) > settings.max_pictures:
-        text = f"is one of {len(files)} pictures; one request takes at most {settings.max_pictures}"
-        raise Invalid([FieldError(pointers[settings.max_pictures], text)])
-    channels: Channels = 3 if prepare.channels == 3 else 1
+        raise Invalid([FieldError(f"{pointer}/0", "this model takes arrays, as inputs, and no pictures")])
+    _check_count(files, pointer, settings)
+    channels: Literal[1, 3] = 3 if prepare.channels == 3 else 1
     inputs = np.empty((len(files), *card.architecture.input_shape), np.float32)
     errors: list[FieldError] = []
-    pixels = settings.max_pixels
-    for row, file, pointer in zip(inputs, files, pointers, strict=True):
+    share = settings.max_pixels // len(files)
+    for index, (row, file) in enumerate(zip(inputs, files, strict=True)):
         try:
-            picture = decode_picture(file, channels=channels, max_pixels=pixels)
+            picture = decode_picture(file, channels=channels, max_pixels=share)
             row[...] = prepare.prepare(picture).reshape(row.shape)
-            pixels -= picture.size
         except PictureError as error:
-            errors.append(FieldError(pointer, str(error)))
+            errors.append(FieldError(f"{pointer}/{index}", str(error)))
     if errors:
         raise Invalid(errors)
     return inputs
+
+
+def _check_count(pictures: Sequence[Any], pointer: str, settings: Settings) -> None:
+    most = settings.max_pictures
+    if len(pictures) > most:
+        text = f"is one of {len(pictures):,} pictures; one request takes at most {most:,}"
+        raise Invalid([FieldError(f"{pointer}/{most}", text)])
 
 
 def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:

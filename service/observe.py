@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -82,11 +83,16 @@ class Observed:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.append((requestid.HEADER, request_id))
             if self.logs:
-                # Written past the logging module, which would take as long as the prediction.
-                os.write(STDERR, self.line(environ, status, time.perf_counter() - began, request_id))
+                # Written past the logging module, which would take as long as the prediction. A log that
+                # nobody takes any more must not keep the answer back.
+                with suppress(OSError):
+                    os.write(STDERR, self.line(environ, status, time.perf_counter() - began, request_id))
             return start_response(status, headers, exc_info)
 
-        return self.app(environ, start)
+        try:
+            return self.app(environ, start)
+        finally:
+            requestid.end()
 
 
 def text_line(environ: Environ, status: str, seconds: float, request_id: str) -> bytes:

@@ -5,9 +5,10 @@ import secrets
 from contextvars import ContextVar
 
 HEADER = "X-Request-ID"
+NONE = "-"
 WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-_current: ContextVar[str] = ContextVar("request_id", default="-")
+_current: ContextVar[str] = ContextVar("request_id", default=NONE)
 
 
 def begin(sent: str | None) -> str:
@@ -15,6 +16,11 @@ def begin(sent: str | None) -> str:
     value = sent if sent is not None and WELL_FORMED.fullmatch(sent) else secrets.token_hex(8)
     _current.set(value)
     return value
+
+
+def end() -> None:
+    """Forget the id: what the thread logs next is about something else."""
+    _current.set(NONE)
 
 
 def request_id() -> str:

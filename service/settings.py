@@ -51,7 +51,9 @@ class Settings:
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
     max_pictures: int = _setting(64, "pictures in one request", **_POSITIVE)
-    max_pixels: int = _setting(16_000_000, "pixels of all pictures in one request", **_POSITIVE)
+    max_pixels: int = _setting(
+        16_000_000, "pixels of all pictures in one request, shared equally", **_POSITIVE
+    )
     log_format: str = _setting(
         "text", "`text` or `json`, one line each", validate=validate.OneOf(["text", "json"])
     )

@@ -10,14 +10,15 @@ from werkzeug.formparser import FormDataParser
 from service.errors import FieldError, Invalid
 from service.schemas import PREDICT_FORM, load
 
-# Fields beside the files are a model's name and a version.
-MOST_FIELD_BYTES = 10_000
+# Fields beside the files are a model's name and a version. Werkzeug holds its 64 KiB reading buffer against
+# this limit too: with less, a file of that size would be refused.
+MOST_FIELD_BYTES = 200_000
 MOST_PARTS = 1_000
 FILE_FIELD = "image"
 
 
-def load_upload(body: bytes, parameters: Mapping[str, str]) -> tuple[dict[str, Any], list[bytes], list[str]]:
-    """Return the fields, the files and each file's pointer from a multipart body (RFC 7578).
+def load_upload(body: bytes, parameters: Mapping[str, str]) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the fields and the files of a multipart body (RFC 7578).
 
     `parameters` are those of the Content-Type, the boundary among them.
     """
@@ -31,14 +32,12 @@ def load_upload(body: bytes, parameters: Mapping[str, str]) -> tuple[dict[str, A
     if strange or not files:
         pointer = f"#/{strange[0][:100]}" if strange else f"#/{FILE_FIELD}"
         raise Invalid([FieldError(pointer, f"pictures are sent as files in fields named {FILE_FIELD}")])
-    found = [file.read() for file in files.getlist(FILE_FIELD)]
-    pointers = [f"#/{FILE_FIELD}/{index}" for index in range(len(found))]
-    return asked, found, pointers
+    return asked, [file.read() for file in files.getlist(FILE_FIELD)]
 
 
 def _parse(body: bytes, parameters: Mapping[str, str]) -> tuple[Any, Any]:
     parser = FormDataParser(
-        stream_factory=lambda *_: BytesIO(),
+        stream_factory=lambda *_, **__: BytesIO(),
         max_form_memory_size=MOST_FIELD_BYTES,
         max_form_parts=MOST_PARTS,
         silent=False,

@@ -12,7 +12,7 @@ from service.loading import Served
 from service.observe import SERVED
 from service.schemas import load_predict
 from service.settings import Settings
-from service.uploads import load_upload
+from service.uploads import FILE_FIELD, load_upload
 
 blueprint = Blueprint("predict", __name__)
 
@@ -38,9 +38,9 @@ def _from_json() -> Response:
 
 def _from_upload() -> Response:
     settings: Settings = current_app.extensions["settings"]
-    asked, files, pointers = load_upload(_body(settings.max_upload), request.mimetype_params)
+    asked, files = load_upload(_body(settings.max_upload), request.mimetype_params)
     served = _served(asked)
-    return _answer(served, inputs.from_pictures(served.predictor.card, files, pointers, settings))
+    return _answer(served, inputs.from_pictures(served.predictor.card, files, f"#/{FILE_FIELD}", settings))
 
 
 def _served(asked: dict[str, Any]) -> Served:

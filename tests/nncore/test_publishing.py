@@ -1,0 +1,171 @@
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nncore import publishing
+from nncore.publishing import MODEL_FILE, NAME, VERSION_FILE, publish, read_facts, replace_file, versions
+
+
+def test_versions_are_numbered_from_one_and_carry_their_facts(tmp_path):
+    model = tmp_path / "deep" / "xor"
+    assert versions(model) == []
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    assert publish(model, b"first") == 1
+    assert publish(model, b"second", seconds=1.5) == 2
+    assert versions(model) == [1, 2]
+    assert (model / "1" / MODEL_FILE).read_bytes() == b"first"
+    assert (model / "2" / MODEL_FILE).read_bytes() == b"second"
+    facts = read_facts(model / "2")
+    assert before <= datetime.fromisoformat(facts.pop("published")) <= datetime.now(UTC)
+    assert facts == {
+        "version": 2,
+        "sha256": hashlib.sha256(b"second").hexdigest(),
+        "bytes": 6,
+        "seconds": 1.5,
+    }
+    assert sorted(path.name for path in model.iterdir()) == ["1", "2"]
+
+
+def test_a_gap_is_not_filled(tmp_path):
+    (tmp_path / "7").mkdir()
+    assert publish(tmp_path, b"x") == 8
+    assert versions(tmp_path) == [7, 8]
+
+
+def test_versions_are_in_the_order_of_their_numbers_and_nothing_else_counts(tmp_path):
+    for name in ("10", "9", "0", "01", "-1", "1.5", "²", ".draft-1", "labels.json", "1" * 10):
+        (tmp_path / name).mkdir()
+    assert versions(tmp_path) == [9, 10]
+    (tmp_path / "file").touch()
+    assert versions(tmp_path / "file") == []
+
+
+def test_a_version_that_somebody_else_published_meanwhile_is_not_touched(tmp_path, monkeypatch):
+    publish(tmp_path, b"theirs")
+    # As if the folder had been read before they published.
+    monkeypatch.setattr(publishing, "versions", lambda model: [])
+    assert publish(tmp_path, b"mine") == 2
+    assert (tmp_path / "1" / MODEL_FILE).read_bytes() == b"theirs"
+    assert read_facts(tmp_path / "2")["version"] == 2
+
+
+def test_a_reader_never_sees_half_a_version(tmp_path, monkeypatch):
+    # Whatever is written, the number appears only with both files whole.
+    seen = []
+    write = publishing.write_synced
+
+    def watched(path, data):
+        seen.append(versions(tmp_path))
+        write(path, data)
+        seen.append(versions(tmp_path))
+
+    monkeypatch.setattr(publishing, "write_synced", watched)
+    publish(tmp_path, b"x" * 10_000)
+    assert seen == [[]] * 4
+    assert versions(tmp_path) == [1]
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(path, data):
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publishing, "write_synced", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(tmp_path / "xor", b"x" * 100)
+    assert list((tmp_path / "xor").iterdir()) == []
+
+
+def test_a_model_that_cannot_be_written_to_is_an_error_and_not_a_loop(tmp_path):
+    (tmp_path / "xor").touch()
+    with pytest.raises(FileExistsError):
+        publish(tmp_path / "xor", b"x")
+
+
+def test_everything_is_on_disk_before_the_number_appears(tmp_path, monkeypatch):
+    events = []
+    fsync, rename = publishing.os.fsync, Path.rename
+    monkeypatch.setattr(publishing.os, "fsync", lambda descriptor: events.append("sync") or fsync(descriptor))
+    monkeypatch.setattr(Path, "rename", lambda self, to: events.append("rename") or rename(self, to))
+    publish(tmp_path, b"x")
+    assert events == ["sync", "sync", "rename", "sync"]
+
+
+def test_publishers_in_threads_get_numbers_of_their_own(tmp_path):
+    ready, numbers = threading.Barrier(6), []
+
+    def publisher(me):
+        ready.wait()
+        numbers.extend((publish(tmp_path, me), me) for _ in range(5))
+
+    threads = [threading.Thread(target=publisher, args=(f"thread {i}".encode(),)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for number, _ in numbers) == versions(tmp_path) == list(range(1, 31))
+    for number, me in numbers:
+        assert (tmp_path / str(number) / MODEL_FILE).read_bytes() == me
+        assert read_facts(tmp_path / str(number))["version"] == number
+
+
+PUBLISHER = """
+import sys
+from pathlib import Path
+from nncore.publishing import publish
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(10):
+    print(publish(Path(sys.argv[1]), sys.argv[2].encode()))
+"""
+
+
+def test_publishers_in_processes_get_numbers_of_their_own(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", PUBLISHER, tmp_path, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    numbers = [list(map(int, process.communicate(timeout=30)[0].split())) for process in processes]
+    assert sorted(numbers[0] + numbers[1]) == list(range(1, 21))
+    for name, mine in zip(("one", "two"), numbers, strict=True):
+        assert {(tmp_path / str(number) / MODEL_FILE).read_text() for number in mine} == {name}
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "[" * 100_000])
+def test_facts_that_cannot_be_read_are_none(tmp_path, text):
+    if text is not None:
+        (tmp_path / VERSION_FILE).write_text(text)
+    assert read_facts(tmp_path) == {}
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "labels.json"
+    replace_file(path, b"old")
+    replace_file(path, json.dumps({"stable": 1}).encode())
+    assert json.loads(path.read_bytes()) == {"stable": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@given(st.text("ab1_-./ A\n", max_size=70))
+def test_a_name_is_a_folder_of_its_own_and_nothing_else(name):
+    allowed = set("ab1_-")
+    right = 0 < len(name) <= 64 and set(name) <= allowed and name[0] not in "_-"
+    assert bool(NAME.fullmatch(name)) == right

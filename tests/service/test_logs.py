@@ -1,0 +1,139 @@
+"""Request ids, and the one log line that each request leaves."""
+
+import json
+import re
+import socket
+from collections.abc import Callable
+
+import pytest
+from serving import JSON, Service, wait_for
+
+XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
+
+
+def lines_with(service: Service, text: str) -> list[str]:
+    return [line for line in service.log.splitlines() if text in line]
+
+
+@pytest.mark.parametrize("sent", ["a", "7", "order-66_a.b", "x" * 128])
+def test_a_well_formed_request_id_is_taken_over(service: Service, sent: str) -> None:
+    answer = service.ask("GET", "/healthz", headers={"X-Request-ID": sent})
+
+    assert answer.headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "a b", "x" * 129, "a/b", "<script>", "\xe9", "a,b", "$(id)", "a\tb", "\x85"]
+)
+def test_another_request_id_is_replaced_by_a_new_one(service: Service, sent: str) -> None:
+    answer = service.ask("GET", "/healthz", headers={"X-Request-ID": sent})
+
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
+
+
+def test_requests_without_an_id_get_one_each(service: Service) -> None:
+    ids = {service.ask("GET", "/healthz").headers["x-request-id"] for _ in range(20)}
+
+    assert len(ids) == 20
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/predict", 400),
+        ("GET", "/nothing", 404),
+        ("PUT", "/models", 405),
+        ("GET", "/models/no", 404),
+    ],
+)
+def test_an_error_carries_the_id_in_its_header_and_its_body(
+    service: Service, method: str, path: str, status: int
+) -> None:
+    answer = service.ask(method, path, b"", JSON | {"X-Request-ID": "mine"})
+
+    assert answer.status == status
+    assert (answer.headers["x-request-id"], answer.json["request_id"]) == ("mine", "mine")
+
+
+def test_a_request_leaves_one_line_of_text(service: Service) -> None:
+    service.ask("POST", "/predict?token=secret", XOR, JSON | {"X-Request-ID": "one-line-of-text"})
+
+    [line] = lines_with(service, "one-line-of-text")
+    when, number = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r"[\d.]+"
+    assert re.fullmatch(rf"{when} INFO \[one-line-of-text\] POST /predict 200 {number} ms xor/1", line)
+    assert "secret" not in service.log
+
+
+def test_a_refused_request_leaves_one_line_too(service: Service) -> None:
+    service.ask("POST", "/predict", b"{", JSON | {"X-Request-ID": "refused"})
+
+    [line] = lines_with(service, "[refused]")
+    assert " POST /predict 400 " in line
+
+
+def test_every_line_is_an_object_where_the_log_is_json(start: Callable[..., Service]) -> None:
+    service = start(workers=1, log_format="json")
+    service.ask("POST", "/predict", XOR, JSON | {"X-Request-ID": "as-json"})
+    service.ask("GET", "/nothing%0Ahere", headers={"X-Request-ID": "not-there"})
+    service.stop()
+
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    assert all({"time", "level", "logger", "request_id", "message"} <= line.keys() for line in lines)
+    [line] = [line for line in lines if line["request_id"] == "as-json"]
+    facts = {"method": "POST", "path": "/predict", "status": 200, "model": "xor", "version": 1}
+    assert facts.items() <= line.items()
+    assert 0 < line["duration_ms"] < 1000
+    [missed] = [line for line in lines if line["request_id"] == "not-there"]
+    assert (missed["status"], missed["path"]) == (404, "/nothing%0Ahere")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a%0Ab",
+        "/a%0D%0Ab",
+        "/models/x%0A2026-01-01T00:00:00Z%20INFO%20[evil]%20GET",
+        "/%E2%80%A8",
+        "/%C2%85",
+    ],
+)
+def test_no_line_break_gets_into_the_log_through_a_path(service: Service, path: str) -> None:
+    before = len(service.log.splitlines())
+    service.ask("GET", path, headers={"X-Request-ID": "line-break"})
+
+    added = service.log.splitlines()[before:]
+    assert len(added) == 1
+    assert "[line-break] GET " in added[0]
+
+
+@pytest.mark.parametrize("byte", [b"\x0b", b"\x0c", b"\r", b"\x1b", b"\x7f", b"\x85", b"\xff", b"\0", b'"'])
+def test_nothing_but_printable_text_gets_into_the_log(service: Service, byte: bytes) -> None:
+    before = len(service.log)
+    raw = b"GET /healthz/%s HTTP/1.1\r\nHost: a%s\r\nX-A: b%s\r\nConnection: close\r\n\r\n" % ((byte,) * 3)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(raw)
+        answer = connection.makefile("rb").read()
+
+    assert re.match(rb"HTTP/1.1 (400|404) ", answer)
+    wait_for(lambda: len(service.log) > before, "line in the log", service)
+    assert service.log[before:].replace("\n", "").isprintable()
+    assert service.log[before:].count("\n") == 1
+
+
+def test_a_line_about_no_request_does_not_carry_the_last_ones_id(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=1)
+    service.ask("GET", "/healthz", headers={"X-Request-ID": "the-last-one"})
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(b"this is no HTTP\r\n\r\n")
+        connection.makefile("rb").read()
+
+    [line] = lines_with(service, "Invalid request")
+    assert "[-]" in line
+
+
+def test_a_request_below_the_set_level_leaves_no_line(start: Callable[..., Service]) -> None:
+    service = start(workers=1, log_level="WARNING")
+    assert service.ask("GET", "/healthz").status == 200
+    assert service.stop() == 0
+
+    assert service.log == ""

@@ -1,0 +1,180 @@
+"""The walls: who may import whom. Imports are read from the source, also those inside functions."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A module imports only what stands above it. A folder's own name stands for its `__init__`.
+NNCORE = [
+    "nncore",
+    "nncore.errors",
+    "nncore.types",
+    "nncore.config",
+    "nncore.randomness",
+    "nncore.ops",
+    "nncore.initializers",
+    "nncore.parameters",
+    "nncore.layers",
+    "nncore.network",
+    "nncore.losses",
+    "nncore.metrics",
+    "nncore.optimizers",
+    "nncore.schedules",
+    "nncore.ink",
+    "nncore.pictures",
+    "nncore.preprocessing",
+    "nncore.datasets.dataset",
+    "nncore.datasets.idx",
+    "nncore.datasets.digits",
+    "nncore.datasets.small",
+    "nncore.datasets",
+    "nncore.training",
+    "nncore.recipe",
+    "nncore.artifact",
+    "nncore.predictor",
+    "nncore.gradcheck",
+    "nncore.publishing",
+    "nncore.inspection",
+    "nncore.cli",
+    "nncore.__main__",
+]
+
+SERVICE = [
+    "service.settings",
+    "service.requestid",
+    "service.codec",
+    "service.errors",
+    "service.fields",
+    "service.image_headers",
+    "service.images",
+    "service.schemas",
+    "service.uploads",
+    "service.inputs",
+    "service.labels",
+    "service.loading",
+    "service.seeding",
+    "service.store",
+    "service.observe",
+    "service.api",
+    "service.api.health",
+    "service.api.models",
+    "service.api.predict",
+    "service",
+    "service.client",
+    "service.cli",
+]
+
+ORDER = {"nncore": NNCORE, "service": SERVICE}
+NNCORE_NEEDS = {"numpy", "safetensors", "threadpoolctl", "tqdm"}
+
+
+def modules(package):
+    """Return the source of every module of a package by its dotted name."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return found
+
+
+def imports(name, source, known):
+    """Return the modules that a module imports by dotted name; `from a import b` is a.b if that is one."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {module if module in known else node.module for module in inner}
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph():
+    sources = modules("nncore") | modules("service")
+    return {name: imports(name, source, sources) for name, source in sources.items()}
+
+
+def roots(names):
+    return {name.partition(".")[0] for name in names}
+
+
+def test_nncore_imports_numpy_and_few_others_and_never_the_service(graph):
+    for name, imported in graph.items():
+        if roots([name]) == {"nncore"}:
+            assert roots(imported) <= {"nncore"} | NNCORE_NEEDS | sys.stdlib_module_names, name
+
+
+def upwards(graph, order):
+    """Return the imports that do not go down in an order."""
+    place = {name: number for number, name in enumerate(order)}
+    return [
+        f"{name} imports {other}"
+        for name, imported in graph.items()
+        for other in imported
+        if name in place and other in place and place[other] >= place[name]
+    ]
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_module_has_its_place_in_the_order(graph, package):
+    assert {name for name in graph if roots([name]) == {package}} <= set(ORDER[package])
+    assert len(set(ORDER[package])) == len(ORDER[package])
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_go_only_downwards(graph, package):
+    assert upwards(graph, ORDER[package]) == []
+
+
+def test_no_imports_go_in_a_circle(graph):
+    known = {name: imported & graph.keys() for name, imported in graph.items()}
+    assert len(list(TopologicalSorter(known).static_order())) == len(graph)
+
+
+def test_an_import_upwards_is_seen():
+    assert upwards({"b": {"a", "c"}, "c": {"a", "b"}, "a": {"a"}}, ["a", "b", "c"]) == [
+        "b imports c",
+        "a imports a",
+    ]
+
+
+def test_an_import_inside_a_function_or_of_a_name_is_seen():
+    source = "from a import b, c\ndef f():\n    import d.e\n    from g.h import i\n"
+    assert imports("x", source, {"a", "a.b", "g.h"}) == {"a.b", "a", "d.e", "g.h"}
+
+
+def loaded_by(statement):
+    """Return the modules that are loaded after a statement in a fresh interpreter."""
+    script = f"{statement}; import sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "service",
+        "service.client",
+        "service.cli",
+    ],
+)
+def test_a_client_needs_neither_flask_nor_the_engine(module):
+    loaded = roots(loaded_by(f"import {module}"))
+    assert module.partition(".")[0] in loaded
+    assert not loaded & {"flask", "werkzeug", "marshmallow", "gunicorn", "numpy", "nncore"}
+
+
+def test_the_engine_loads_nothing_of_the_service():
+    loaded = roots(loaded_by("import nncore.cli"))
+    assert "numpy" in loaded
+    assert not loaded & {"service", "flask", "requests", "PIL"}
