@@ -19,9 +19,9 @@ LEAST_CONTRAST = 10.0
 # that fills its frame also looks a little like a slope.
 GENTLE_SLOPE = 8.0
 CLEARER = 0.05
-# Ink and page have few pixels midway between them, noise and shadows many. Of the training digits, tightly
-# cropped or reduced to 8 x 8, those with many midway pixels have a separability above 0.79. Noise of any kind
-# that was tried has both: more midway than this, and less separability (0.64 if Gaussian, 0.75 if uniform).
+# Ink and page have few pixels midway between them, noise and shadows many. Tightly cropped
+# training digits with many midway pixels have a separability above 0.79 (reduced to 8 x 8, 1 in 70 has less).
+# Noise has both: more midway than this, and less separability, 0.64 where it is Gaussian, 0.75 if uniform.
 MOST_MIDWAY = 0.2
 LEAST_SEPARABILITY = 0.77
 # Specks without shape change sides between neighbours as often as chance has it, which is 1; strokes hang
@@ -119,10 +119,13 @@ def _page_is_light(light: Array) -> bool:
 
 
 def _levels(grey: FloatArray, page_side: Array, page_is_light: bool) -> tuple[float, float]:
-    """The grey of the page, a median, and that of full ink: the far decile, since strokes have soft edges."""
-    ink = grey[~page_side]
+    """The grey of the page, a median, and that of full ink: the far decile, since strokes have soft edges.
+
+    Of at most some 5,000 pixels each, evenly taken: sorting more is half of all the work.
+    """
+    page, ink = (side[:: 1 + len(side) // 5000] for side in (grey[page_side], grey[~page_side]))
     decile = len(ink) // 10 if page_is_light else len(ink) - 1 - len(ink) // 10
-    return float(np.median(grey[page_side])), float(np.partition(ink, decile)[decile])
+    return float(np.median(page)), float(np.partition(ink, decile)[decile])
 
 
 def _refuse_noise(ink: FloatArray, light: Array, separability: float) -> None:

@@ -59,7 +59,7 @@ class Predictor:
         known = self.card.known_answers
         try:
             inputs, expected = np.array(known.inputs, np.float32), np.array(known.outputs, np.float32)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError):
             raise ArtifactError("the known answers are not arrays of numbers") from None
         if not len(inputs) or inputs.shape[1:] != self._input_shape:
             raise ArtifactError(

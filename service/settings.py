@@ -9,13 +9,15 @@ from typing import Any
 
 import environs
 from environs import Env
-from marshmallow import validate
+from marshmallow import ValidationError, validate
 
 # Beside the packages in a checkout; inside this one where nnserve was installed from a wheel.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 HOME = _CHECKOUT if (_CHECKOUT / "gunicorn.conf.py").exists() else _CHECKOUT / "service" / "share"
 
 PREFIX = "NNSERVE_"
+# Read by `nnserve predict`, and no setting of the service.
+NOT_OURS = {"NNSERVE_URL"}
 
 
 class SettingsError(Exception):
@@ -31,6 +33,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _folder_or_nothing(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ValidationError("Must be a folder, or a name for a new one.")
+
+
+def _folder(path: Path) -> None:
+    if not path.is_dir():
+        raise ValidationError("Must be a folder.")
+
+
 _POSITIVE = {"validate": validate.Range(min=1)}
 
 
@@ -43,9 +55,13 @@ class Settings:
     workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
     threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)
     graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)
-    model_store: Path = _setting(Path("var/models"), "folder of the models that are served; written to")
+    model_store: Path = _setting(
+        Path("var/models"), "folder of the models that are served; written to", validate=_folder_or_nothing
+    )
     shipped_models: Path = _setting(
-        HOME / "models", "folder of the models that come with nnserve, brought into the store at the start"
+        HOME / "models",
+        "folder of the models that come with nnserve, brought into the store at the start",
+        validate=_folder,
     )
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
@@ -68,9 +84,14 @@ def read_settings() -> Settings:
     """Return the settings of the environment; raises SettingsError with every one that is wrong."""
     env = Env(eager=False, prefix=PREFIX)
     known = {field.name: field for field in dataclasses.fields(Settings)}
-    for name in os.environ:
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
+    for name, value in os.environ.items():
+        if not name.startswith(PREFIX) or name in NOT_OURS:
+            continue
+        if name.removeprefix(PREFIX) not in {field.upper() for field in known}:
             raise SettingsError(f"{name}: there is no such setting; docs/settings.md lists them")
+        if not value:
+            # An empty host would be every address of the machine, an empty path the current folder.
+            raise SettingsError(f"{name}: is empty; leave it out for the default")
     readers = {int: env.int, str: env.str, Path: env.path}
     values = {
         name: readers[field.type](name.upper(), field.default_factory(), **field.metadata["check"])  # type: ignore

@@ -47,6 +47,7 @@ NNCORE = [
 
 SERVICE = [
     "service.settings",
+    "service.memory",
     "service.requestid",
     "service.codec",
     "service.errors",

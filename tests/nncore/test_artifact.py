@@ -285,6 +285,10 @@ REFUSED = {
         set_in(["architecture"], BEYOND_64_BITS),
         r"architecture: network\[1\]: more than 50,000,000 parameters",
     ),
+    "layers that would take all memory": (
+        set_in(LAYERS, [{"type": "dense", "units": 65536}, *[{"type": "relu"}] * 900]),
+        "architecture: its layers give 59,047,936 numbers an example, more than 1,048,576",
+    ),
     "other layers than tensors": (
         set_in(LAYERS, [{"type": "dense", "units": 1}]),
         "tensors differ: 2.bias, 2.weight",

@@ -52,8 +52,8 @@ def worst_likeness(digits, draw):
     return min(likeness_of_digits(normalize_digit(draw(digit)), digit) for digit in digits)
 
 
-def bold(image):
-    return np.asarray(Image.fromarray(image).filter(ImageFilter.MaxFilter(3)))
+def bold(image, size=3):
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.MaxFilter(size)))
 
 
 def jpeg(image, quality=50):
@@ -87,6 +87,18 @@ def test_the_result_is_28_by_28_float32_from_0_to_255(digits):
         assert 254 < digit.max() <= 255
 
 
+def test_a_faint_digit_in_its_place_gets_full_ink(digits):
+    digit = normalize_digit(digits[20] // 3)
+    assert digit.max() == pytest.approx(255)
+    assert likeness(digit, digits[20]) > 0.99
+
+
+def test_the_grain_of_the_paper_is_not_ink(digits):
+    for digit in digits[::6]:
+        grainy = normalize_digit(noisy(230 - 0.7 * enlarge(digit, 10), 8))
+        assert np.count_nonzero(grainy > 3) < 1.3 * np.count_nonzero(digit)
+
+
 @pytest.mark.parametrize(("down", "right"), [(-4, 0), (4, 0), (0, -4), (0, 4), (3, -3)])
 def test_a_shifted_digit_comes_back_to_its_place(digits, down, right):
     def shift(image):
@@ -115,6 +127,7 @@ def test_a_digit_drawn_dark_on_a_large_page_becomes_the_digit(digits, resampling
         pytest.param(crop, id="cropped to its ink"),
         pytest.param(lambda digit: np.pad(crop(digit), 1), id="with a frame of one pixel"),
         pytest.param(lambda digit: crop(bold(digit)), id="bold, cropped"),
+        pytest.param(lambda digit: crop(bold(digit, 5), 128), id="very bold, cropped"),
         pytest.param(lambda digit: enlarge(crop(digit), 6), id="cropped, enlarged"),
         pytest.param(lambda digit: jpeg(enlarge(digit, 3)), id="as a JPEG"),
         pytest.param(lambda digit: as_bytes(60 + digit * (20 / 255)), id="grey on grey"),
@@ -160,6 +173,7 @@ def test_a_speck_beside_the_digit_does_not_move_it(digits):
 def test_a_thin_pen_is_not_a_faint_one(digits):
     drawn = np.zeros((280, 280), np.uint8)
     drawn[40:240, 140:142] = 255
+    drawn[230:240, 136:146] = 255  # where it rested
     assert np.median(normalize_digit(drawn).max(1)[5:23]) > 200
 
 
@@ -170,6 +184,10 @@ def test_a_thin_pen_is_not_a_faint_one(digits):
         (noisy(np.full((100, 100), 200.0), 2), "blank: its greys differ by . of 255 levels"),
         (noisy(np.full((28, 28), 128.0), 40), "noise or shadows only"),
         (np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8), "noise or shadows only"),
+        (
+            np.random.default_rng(0).choice([0, 255], (64, 64), p=[0.8, 0.2]).astype(np.uint8),
+            "noise or shadows",
+        ),
         (enlarge(noisy(np.full((20, 20), 200.0), 12), 10), "noise or shadows only"),
         (page(np.zeros((280, 280)), lambda y, x: 60 * x), "blank|noise or shadows only"),
         (np.zeros((7, 40), np.uint8), "40 x 7 pixels; a digit needs at least 8 x 8"),

@@ -101,9 +101,9 @@ def test_standardize_leaves_its_own_training_columns_with_mean_zero_and_deviatio
     assert_allclose(y.std(axis=0), 1, rtol=1e-3)
 
 
-@given(st.integers(1, 300), st.floats(-1000, 1000, width=32, allow_subnormal=False), kinds)
+@given(st.integers(1, 300), st.floats(0, 255), kinds)
 def test_standardize_divides_a_constant_column_by_one(n, value, kind):
-    x = np.full((n, 1), value).astype(np.float32).clip(0, 255).astype(kind)
+    x = np.full((n, 1), value).astype(kind)
     assert Standardize().fit(x).deviation == (1.0,)
 
 

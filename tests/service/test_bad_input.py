@@ -11,7 +11,7 @@ from sketches import Digit
 
 SECOND = 1.0
 MOST_GROWTH = 10 << 20
-ROUNDS = 4
+ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def warm(running: Service, digits: list[Digit]) -> Service:
     def work(number: int) -> None:
         for digit in digits:
             assert running.upload([("a.png", digit.png)], model="digits").status == 200
-            rows = [digit.pixels.ravel().tolist()] * 400
+            rows = [digit.pixels.ravel().tolist()] * 200
             assert running.predict(model="digits", inputs=rows).status == 200
 
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(work, range(32)))
+        list(pool.map(work, range(16)))
     return running
 
 

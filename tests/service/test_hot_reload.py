@@ -1,0 +1,84 @@
+"""New versions and moved labels under load, with two real workers."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from hammering import Hammer, hammering, on_every_worker
+from serving import Service
+
+from nncore.publishing import publish
+from service.labels import LABELS_FILE, write_label
+
+SECOND = 1.0
+
+
+@pytest.fixture
+def reloading(start: Callable[..., Service]) -> Service:
+    return start(workers=2, log_level="WARNING")
+
+
+def change_under_load(service: Service, change: Callable[[], None], version: int) -> None:
+    """Make a change while clients hammer every worker; check that it is seen everywhere within a second."""
+    with hammering(on_every_worker(service, each=3)) as hammers:
+        wait(hammers, 20)
+        changed = time.monotonic()
+        change()
+        while time.monotonic() < changed + SECOND:
+            time.sleep(0.05)
+        wait(hammers, 20)
+
+    shots = [shot for hammer in hammers for shot in hammer.shots]
+    assert [shot for shot in shots if shot.failure or shot.status != 200] == []
+    assert {shot.version for shot in shots if shot.sent < changed} == {version - 1}
+    for hammer in hammers:
+        late = [shot.version for shot in hammer.shots if shot.sent > changed + SECOND]
+        assert len(late) >= 20
+        assert set(late) == {version}
+
+
+def wait(hammers: list[Hammer], more: int) -> None:
+    """Wait until each client has had so many more answers."""
+    wanted = [len(hammer.shots) + more for hammer in hammers]
+    while any(len(hammer.shots) < count for hammer, count in zip(hammers, wanted, strict=True)):
+        time.sleep(0.005)
+
+
+def test_a_moved_label_is_served_by_every_worker_within_a_second(
+    reloading: Service, xor_file: Callable[[int], bytes]
+) -> None:
+    model = reloading.store / "xor"
+    number = publish(model, xor_file(2))
+
+    change_under_load(reloading, lambda: write_label(model, "stable", number), number)
+
+
+def test_a_new_version_is_served_by_every_worker_within_a_second(
+    reloading: Service, xor_file: Callable[[int], bytes]
+) -> None:
+    model = reloading.store / "xor"
+    # Without labels the newest version is the stable one.
+    (model / LABELS_FILE).unlink()
+
+    change_under_load(reloading, lambda: publish(model, xor_file(2)) and None, 2)
+
+
+def test_a_version_and_its_label_published_together_are_served_within_a_second(
+    reloading: Service, xor_file: Callable[[int], bytes]
+) -> None:
+    model = reloading.store / "xor"
+
+    change_under_load(reloading, lambda: write_label(model, "stable", publish(model, xor_file(2))), 2)
+
+
+def test_a_damaged_version_under_load_costs_no_request(
+    reloading: Service, xor_file: Callable[[int], bytes]
+) -> None:
+    model = reloading.store / "xor"
+    with hammering(on_every_worker(reloading, each=2)) as hammers:
+        write_label(model, "stable", publish(model, xor_file(2)[:-8]))
+        wait(hammers, 100)
+
+    shots = [shot for hammer in hammers for shot in hammer.shots]
+    assert {(shot.status, shot.version, shot.failure) for shot in shots} == {(200, 1, "")}
+    assert reloading.ask("GET", "/readyz").json["models"]["xor"]["failures"].keys() == {"2"}

@@ -1,0 +1,162 @@
+"""Settings: read from the environment, checked at the start, documented."""
+
+import dataclasses
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from serving import DEADLINE, NNSERVE, ROOT, environment
+
+from service.settings import Settings, SettingsError, read_settings
+
+NAMES = {f"NNSERVE_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("NNSERVE_"):
+            monkeypatch.delenv(name)
+
+
+def test_without_variables_every_setting_has_its_default() -> None:
+    settings = read_settings()
+
+    assert settings == Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.workers == len(os.sched_getaffinity(0))
+    assert settings.model_store == Path("var/models")
+    assert settings.shipped_models == ROOT / "models"
+    assert settings.max_body == 2 * 1024 * 1024
+
+
+def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = {
+        "host": "0.0.0.0",
+        "port": 9000,
+        "workers": 3,
+        "threads": 4,
+        "graceful_timeout": 5,
+        "model_store": tmp_path / "store",
+        "shipped_models": tmp_path,
+        "max_body": 1000,
+        "max_upload": 2000,
+        "max_rows": 30,
+        "max_pictures": 4,
+        "max_pixels": 500,
+        "log_format": "json",
+        "log_level": "ERROR",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"NNSERVE_{name.upper()}", str(value))
+
+    assert dataclasses.asdict(read_settings()) == values
+
+
+WRONG = [
+    ("PORT", "http", "integer"),
+    ("PORT", "0", "1"),
+    ("PORT", "65536", "65535"),
+    ("PORT", "80.5", "integer"),
+    ("WORKERS", "0", "1"),
+    ("WORKERS", "two", "integer"),
+    ("THREADS", "-1", "1"),
+    ("GRACEFUL_TIMEOUT", "0", "1"),
+    ("GRACEFUL_TIMEOUT", "30s", "integer"),
+    ("MAX_BODY", "0", "1"),
+    ("MAX_BODY", "2MiB", "integer"),
+    ("MAX_UPLOAD", "-5", "1"),
+    ("MAX_ROWS", "0", "1"),
+    ("MAX_PICTURES", "0", "1"),
+    ("MAX_PIXELS", "1e6", "integer"),
+    ("LOG_FORMAT", "xml", "text, json"),
+    ("LOG_LEVEL", "info", "INFO"),
+    ("MODEL_STORE", __file__, "folder"),
+    ("SHIPPED_MODELS", __file__, "folder"),
+    ("SHIPPED_MODELS", "/nowhere/models", "folder"),
+    *((name.removeprefix("NNSERVE_"), "", "empty") for name in sorted(NAMES)),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "right"), WRONG)
+def test_a_wrong_value_is_refused_with_its_name_and_what_would_be_right(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, right: str
+) -> None:
+    monkeypatch.setenv(f"NNSERVE_{name}", value)
+
+    with pytest.raises(SettingsError, match=rf"NNSERVE_{name}: .*{right}") as caught:
+        read_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_there_is_a_wrong_value_for_every_setting() -> None:
+    assert {f"NNSERVE_{name}" for name, _, _ in WRONG} == NAMES
+
+
+def test_several_wrong_values_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNSERVE_PORT", "http")
+    monkeypatch.setenv("NNSERVE_THREADS", "0")
+
+    with pytest.raises(SettingsError, match=r"NNSERVE_PORT: .*NNSERVE_THREADS: "):
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["NNSERVE_PROT", "NNSERVE_", "NNSERVE_MAX_BODY_", "NNSERVE_port"])
+def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "8000")
+
+    with pytest.raises(SettingsError, match=f"{name}: there is no such setting"):
+        read_settings()
+
+
+def test_the_address_that_nnserve_predict_reads_is_no_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNSERVE_URL", "http://127.0.0.1:9000")
+
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"port": "http", "threads": 0}, "nnserve: NNSERVE_PORT: .*; NNSERVE_THREADS: .*"),
+        ({"wrokers": 2}, "nnserve: NNSERVE_WROKERS: there is no such setting.*"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(
+    tmp_path: Path, settings: dict[str, object], said: str
+) -> None:
+    process = subprocess.run(
+        [NNSERVE, "web"],
+        env=environment(settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+    assert process.returncode == 1
+    assert re.fullmatch(said, process.stderr.strip())
+    assert process.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def documented() -> dict[str, str]:
+    """Return the table of the docs: each setting's name and default."""
+    text = (ROOT / "docs" / "settings.md").read_text()
+    return dict(re.findall(r"^\| `(NNSERVE_\w+)` \| (.*?) \|", text, re.MULTILINE))
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    assert documented().keys() == NAMES
+
+
+def test_the_documented_defaults_are_the_real_ones() -> None:
+    literal = {name: text.strip("`") for name, text in documented().items() if re.fullmatch("`[^`]*`", text)}
+    real = {f"NNSERVE_{name.upper()}": str(value) for name, value in dataclasses.asdict(Settings()).items()}
+
+    assert literal.items() <= real.items()
+    # The others have words for a default: one a core, and the folder beside the package.
+    assert NAMES - literal.keys() == {"NNSERVE_WORKERS", "NNSERVE_SHIPPED_MODELS"}

@@ -1,0 +1,130 @@
+"""How the service stops: nothing that was accepted is lost, and nobody is shown a traceback."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from hammering import XOR, Hammer, hammering
+from serving import DEADLINE, Service, wait_for
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    % len(XOR)
+)
+
+
+def answer_on(connection: socket.socket) -> bytes:
+    return connection.makefile("rb").read()
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept connections", "a connection a request"])
+def test_a_stop_under_load_loses_no_request_that_was_accepted(
+    start: Callable[..., Service], keep: bool
+) -> None:
+    service = start(workers=2, log_level="WARNING")
+    with hammering([Hammer(service, keep=keep) for _ in range(8)]) as hammers:
+        wait_for(lambda: sum(len(hammer.shots) for hammer in hammers) > 400, "load", service)
+        asked_to_stop = time.monotonic()
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(DEADLINE) == 0
+        for hammer in hammers:
+            hammer.join(DEADLINE)
+
+    shots = [shot for hammer in hammers for shot in hammer.shots]
+    # A client may have reached the closing listener's queue, where no worker took it any more.
+    lost = [shot for shot in shots if shot.failure and shot.sent < asked_to_stop]
+    cut_off = [shot for shot in shots if shot.failure and "Incomplete" in shot.failure]
+    assert lost == []
+    assert cut_off == []
+    assert {shot.status for shot in shots if not shot.failure} == {200}
+    assert all(hammer.refused_at for hammer in hammers)
+    assert "Traceback" not in service.log
+
+
+def test_a_request_half_sent_when_the_stop_comes_is_answered(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    connections = [socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) for _ in range(6)]
+    for connection in connections:
+        connection.sendall(HEAD + XOR[:10])
+    wait_for(lambda: held(service) == 6, "connections in the workers' hands", service)
+    service.signal(signal.SIGTERM)
+    wait_for(lambda: "Handling signal: term" in service.log, "stop", service)
+    for connection in connections:
+        connection.sendall(XOR[10:])
+    answers = [answer_on(connection) for connection in connections]
+
+    assert all(answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}") for answer in answers), answers
+    assert service.process.wait(DEADLINE) == 0
+
+
+def held(service: Service) -> int:
+    """Count the connections that the workers have taken over from the listener."""
+    return sum(
+        there.status == "ESTABLISHED"
+        for worker in service.workers()
+        for there in worker.net_connections("tcp")
+    )
+
+
+def test_an_idle_connection_does_not_keep_the_service_from_stopping(start: Callable[..., Service]) -> None:
+    service = start(workers=1)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) as connection:
+        connection.sendall(HEAD + XOR)
+        connection.recv(10)
+        service.signal(signal.SIGTERM)
+
+        assert service.process.wait(5) == 0
+
+
+def test_a_request_that_never_ends_is_given_up_after_the_graceful_timeout(
+    start: Callable[..., Service],
+) -> None:
+    service = start(workers=1, graceful_timeout=1)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) as connection:
+        connection.sendall(HEAD + XOR[:10])
+        wait_for(lambda: held(service) == 1, "the connection", service)
+        began = time.monotonic()
+        service.signal(signal.SIGTERM)
+        service.process.wait(DEADLINE)
+
+        assert 0.9 < time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("load", [False, True], ids=["idle", "busy"])
+def test_ctrl_c_stops_cleanly(start: Callable[..., Service], load: bool) -> None:
+    service = start(workers=2)
+    with hammering([Hammer(service) for _ in range(4 if load else 0)]):
+        # A terminal sends it to the workers too.
+        service.signal(signal.SIGINT, group=True)
+
+        assert service.process.wait(DEADLINE) == 0
+    assert "Traceback" not in service.log
+    assert "Error" not in service.log
+
+
+def test_the_port_is_free_again_after_a_stop(start: Callable[..., Service]) -> None:
+    first = start(workers=1)
+    assert first.stop() == 0
+    second = start(workers=1, port=first.port)
+
+    assert second.predict(model="xor", inputs=[[0, 1]]).status == 200
+
+
+def test_a_worker_that_dies_is_replaced(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    before = {worker.pid for worker in service.workers()}
+    next(iter(service.workers())).kill()
+
+    wait_for(lambda: len({w.pid for w in service.workers()} - before) == 1, "new worker", service)
+    wait_for(lambda: len(service.workers()) == 2, "two workers", service)
+    for _ in range(20):
+        assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
+
+
+def test_the_service_is_ready_within_seconds(start: Callable[..., Service]) -> None:
+    service = start()
+    print(f"ready after {service.seconds_to_start:.2f} s")
+
+    assert service.seconds_to_start < 10
