@@ -18,7 +18,7 @@ except SettingsError as error:
 
 wsgi_app = "service:create_app()"
 bind = f"{settings.host}:{settings.port}"
-worker_class = "gthread"
+worker_class = "service.worker.Worker"
 workers = settings.workers
 threads = settings.threads
 # The models are loaded once, before the fork, and shared by the workers.

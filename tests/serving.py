@@ -64,6 +64,7 @@ class Service:
             self.kill()
             raise
         self.seconds_to_start = time.monotonic() - began
+        wait_for(lambda: len(self.workers()) == settings.get("workers", len(self.workers())), "workers", self)
 
     @property
     def log(self) -> str:

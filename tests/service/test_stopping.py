@@ -33,11 +33,9 @@ def test_a_stop_under_load_loses_no_request_that_was_accepted(
             hammer.join(DEADLINE)
 
     shots = [shot for hammer in hammers for shot in hammer.shots]
-    # A client may have reached the closing listener's queue, where no worker took it any more.
-    lost = [shot for shot in shots if shot.failure and shot.sent < asked_to_stop]
-    cut_off = [shot for shot in shots if shot.failure and "Incomplete" in shot.failure]
-    assert lost == []
-    assert cut_off == []
+    # After the signal a client may still get into the queue of a listener that is just being closed.
+    assert [shot for shot in shots if shot.failure and shot.sent < asked_to_stop] == []
+    assert [shot for shot in shots if "Incomplete" in shot.failure] == []
     assert {shot.status for shot in shots if not shot.failure} == {200}
     assert all(hammer.refused_at for hammer in hammers)
     assert "Traceback" not in service.log
@@ -102,6 +100,17 @@ def test_ctrl_c_stops_cleanly(start: Callable[..., Service], load: bool) -> None
         assert service.process.wait(DEADLINE) == 0
     assert "Traceback" not in service.log
     assert "Error" not in service.log
+
+
+def test_a_client_that_leaves_its_connection_open_holds_nobody_up(start: Callable[..., Service]) -> None:
+    service = start(workers=1)
+    request = HEAD.replace(b"Host: here", b"Host: here\r\nConnection: close") + XOR
+    with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) as connection:
+        connection.sendall(request)
+        assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
+
+        # Only now does the service wait for the other end to be closed.
+        assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
 def test_the_port_is_free_again_after_a_stop(start: Callable[..., Service]) -> None:
