@@ -17,7 +17,7 @@ except SettingsError as error:
     sys.exit(f"nnserve: {error}")
 
 wsgi_app = "service:create_app()"
-bind = f"{settings.host}:{settings.port}"
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 worker_class = "service.worker.Worker"
 workers = settings.workers
 threads = settings.threads

@@ -5,6 +5,7 @@ with Client("http://127.0.0.1:8000") as client:
     client.predict("digits", pictures=["seven.png"]).predictions[0].confidence
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,26 +97,28 @@ class Client:
         asked = {"model": model} | ({} if version is None else {"version": version})
         if pictures is not None:
             files = [("image", (Path(path).name, Path(path).read_bytes())) for path in pictures]
-            answer = self._call("POST", "/predict", data=asked, files=files)
+            answer = self._call("POST", "/predict", "predictions", data=asked, files=files)
         else:
-            rows = inputs if isinstance(inputs, (list, tuple)) else inputs.tolist()  # type: ignore[union-attr]
-            answer = self._call("POST", "/predict", json=asked | {"inputs": rows})
+            body = json.dumps(asked | {"inputs": inputs}, default=_plain, allow_nan=False)
+            headers = {"Content-Type": "application/json"}
+            answer = self._call("POST", "/predict", "predictions", data=body, headers=headers)
         return _predictions(answer)
 
     def models(self) -> list[dict[str, Any]]:
         """Return every model: its labels, versions and what could not be served."""
-        models: list[dict[str, Any]] = self._call("GET", "/models")["models"]
+        models: list[dict[str, Any]] = self._call("GET", "/models", "models")["models"]
         return models
 
     def model(self, model: str) -> dict[str, Any]:
         """Return one model."""
-        return self._call("GET", f"/models/{_segment(model)}")
+        return self._call("GET", f"/models/{_segment(model)}", "model")
 
     def version(self, model: str, version: int | str = "stable") -> dict[str, Any]:
         """Return what a version says of itself, by its number or a label."""
-        return self._call("GET", f"/models/{_segment(model)}/versions/{_segment(str(version))}")
+        return self._call("GET", f"/models/{_segment(model)}/versions/{_segment(str(version))}", "model")
 
-    def _call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+    def _call(self, method: str, path: str, expected: str, **body: Any) -> dict[str, Any]:
+        """Return the answer, which must have the expected field: somebody else may listen at the address."""
         try:
             response = self._session.request(method, self.url + path, timeout=self.timeout, **body)
         except requests.RequestException as error:
@@ -128,6 +131,9 @@ class Client:
             document = {}
         if not response.ok:
             raise ProblemError(response.status_code, document or {"title": response.reason, "detail": path})
+        if expected not in document:
+            detail = f"{self.url}{path} does not answer as nnserve does"
+            raise ProblemError(response.status_code, {"title": "Unexpected answer", "detail": detail})
         return document
 
 
@@ -143,6 +149,13 @@ def _predictions(answer: dict[str, Any]) -> Predictions:
     )
     labels = tuple(answer.get("labels", ()))
     return Predictions(answer["model"], answer["version"], answer["sha256"], predictions, labels)
+
+
+def _plain(value: Any) -> Any:
+    """Return nested lists for an array, or for what stands in one, at any depth."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"inputs must be numbers in lists or arrays, not {type(value).__name__}")
+    return value.tolist()
 
 
 def _segment(text: str) -> str:

@@ -14,7 +14,7 @@ from service.errors import MOST_ERRORS, FieldError, Invalid
 from service.images import decode_picture
 from service.settings import Settings
 
-Numbers = np.ndarray[Any, np.dtype[np.float32]]
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
@@ -87,7 +87,9 @@ def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:
 
 def _check_range(inputs: Numbers, low: float, high: float) -> None:
     largest = inputs.reshape(len(inputs), -1).max(axis=1)
-    if inputs.min() < low or largest.max() > high:
+    # Of bytes none is below 0: one pass less.
+    smallest = 0 if inputs.dtype == np.uint8 and low == 0 else inputs.min()
+    if smallest < low or largest.max() > high:
         places = np.argwhere((inputs < low) | (inputs > high))[: MOST_ERRORS + 1]
         raise Invalid([_out_of_range(inputs, tuple(place), low, high) for place in places.tolist()])
     # Nothing above a hundredth of the range is the usual mistake of pixels scaled to 0-1.

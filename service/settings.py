@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _address(host: str) -> None:
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, ValueError):
+        raise ValidationError("Must be an address of this machine, or a name for one.") from None
+
+
 def _folder_or_nothing(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ValidationError("Must be a folder, or a name for a new one.")
@@ -50,7 +58,7 @@ _POSITIVE = {"validate": validate.Range(min=1)}
 class Settings:
     """What an operator can set, each as NNSERVE_ and the name in capitals."""
 
-    host: str = _setting("127.0.0.1", "address to listen on")
+    host: str = _setting("127.0.0.1", "address to listen on", validate=_address)
     port: int = _setting(8000, "port to listen on", validate=validate.Range(min=1, max=65535))
     workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
     threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)

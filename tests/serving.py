@@ -44,8 +44,9 @@ class Service:
     def __init__(self, folder: Path, **settings: Any) -> None:
         """Start it; `settings` are those of service.settings in lower case."""
         self.port = settings.setdefault("port", free_port())
+        self.host = settings.get("host", "127.0.0.1")
         self.store = Path(settings.setdefault("model_store", folder / "store"))
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}:{self.port}"
         self.log_file = folder / f"service-{self.port}.log"
         began = time.monotonic()
         with self.log_file.open("wb") as log:
@@ -81,7 +82,7 @@ class Service:
 
         A body that is no bytes is sent chunked.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE)
         try:
             return ask(connection, method, path, body, headers)
         finally:

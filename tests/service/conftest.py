@@ -89,3 +89,9 @@ def digits() -> list[Digit]:
         Digit(np.array(pixels, np.uint8).reshape(28, 28), card.output.labels[int(np.argmax(said))], said)
         for pixels, said in zip(card.known_answers.inputs, card.known_answers.outputs, strict=True)
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients speak to the service itself, whatever proxy the machine has."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")

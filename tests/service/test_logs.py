@@ -1,12 +1,17 @@
 """Request ids, and the one log line that each request leaves."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from serving import JSON, Service, wait_for
+import requests
+from serving import JSON, NNSERVE, Service, environment, free_port, wait_for
 
 XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
 
@@ -137,3 +142,23 @@ def test_a_request_below_the_set_level_leaves_no_line(start: Callable[..., Servi
     assert service.stop() == 0
 
     assert service.log == ""
+
+
+def test_a_log_that_nobody_reads_any_more_keeps_no_answer_back(tmp_path: Path) -> None:
+    settings = {"port": free_port(), "workers": 1, "model_store": tmp_path / "store"}
+    with subprocess.Popen(
+        [NNSERVE, "web"],
+        env=environment(settings),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            while b"Booting worker" not in process.stderr.readline():
+                pass
+            process.stderr.close()
+            url = f"http://127.0.0.1:{settings['port']}"
+            for path in ("/healthz", "/nothing", "/models/nobody"):
+                assert requests.get(url + path, timeout=5).headers["X-Request-ID"]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from serving import JSON, SHIPPED, Service
 from sketches import Digit, picture_file
@@ -127,3 +128,15 @@ def test_the_answer_to_a_row_does_not_depend_on_who_else_asks(service: Service) 
 
     for answer, one in zip(together, alone * 4, strict=True):
         assert answer.json["predictions"][0]["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
+
+
+def test_a_large_photograph_is_taken_whole(service: Service, digits: list[Digit]) -> None:
+    paper = np.random.default_rng(0).integers(200, 256, (2000, 1500), np.uint8)
+    paper[300:1700, 50:1450] = np.minimum(
+        paper[300:1700, 50:1450], 255 - digits[0].pixels.repeat(50, 0).repeat(50, 1)
+    )
+    photograph = picture_file(paper)
+    assert len(photograph) > 1_000_000
+    answer = service.upload([("photo.png", photograph), ("small.png", digits[1].png)], model="digits")
+
+    assert [one["label"] for one in answer.json["predictions"]] == [digits[0].label, digits[1].label]

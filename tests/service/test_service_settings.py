@@ -3,11 +3,13 @@
 import dataclasses
 import os
 import re
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import DEADLINE, NNSERVE, ROOT, environment
+from serving import DEADLINE, NNSERVE, ROOT, Service, environment, free_port
 
 from service.settings import Settings, SettingsError, read_settings
 
@@ -56,6 +58,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
 
 
 WRONG = [
+    ("HOST", "no address", "address"),
+    ("HOST", "x" * 100, "address"),
     ("PORT", "http", "integer"),
     ("PORT", "0", "1"),
     ("PORT", "65536", "65535"),
@@ -141,6 +145,18 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
     assert re.fullmatch(said, process.stderr.strip())
     assert process.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_the_address_may_be_one_of_ipv6(start: Callable[..., Service]) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = free_port()
+    service = start(workers=1, port=port, host="::1")
+
+    assert f"Listening at: http://[::1]:{port}" in service.log
 
 
 def documented() -> dict[str, str]:

@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from hammering import XOR, Hammer, hammering
@@ -43,15 +44,19 @@ def test_a_stop_under_load_loses_no_request_that_was_accepted(
 
 def test_a_request_half_sent_when_the_stop_comes_is_answered(start: Callable[..., Service]) -> None:
     service = start(workers=2)
-    connections = [socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) for _ in range(6)]
-    for connection in connections:
-        connection.sendall(HEAD + XOR[:10])
-    wait_for(lambda: held(service) == 6, "connections in the workers' hands", service)
-    service.signal(signal.SIGTERM)
-    wait_for(lambda: "Handling signal: term" in service.log, "stop", service)
-    for connection in connections:
-        connection.sendall(XOR[10:])
-    answers = [answer_on(connection) for connection in connections]
+    with ExitStack() as opened:
+        address = ("127.0.0.1", service.port)
+        connections = [
+            opened.enter_context(socket.create_connection(address, timeout=DEADLINE)) for _ in range(6)
+        ]
+        for connection in connections:
+            connection.sendall(HEAD + XOR[:10])
+        wait_for(lambda: held(service) == 6, "connections in the workers' hands", service)
+        service.signal(signal.SIGTERM)
+        wait_for(lambda: "Handling signal: term" in service.log, "stop", service)
+        for connection in connections:
+            connection.sendall(XOR[10:])
+        answers = [answer_on(connection) for connection in connections]
 
     assert all(answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}") for answer in answers), answers
     assert service.process.wait(DEADLINE) == 0
@@ -110,6 +115,18 @@ def test_a_client_that_leaves_its_connection_open_holds_nobody_up(start: Callabl
         assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
 
         # Only now does the service wait for the other end to be closed.
+        assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
+
+
+def test_clients_that_send_slowly_hold_nobody_up(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=4)
+    with ExitStack() as opened:
+        for _ in range(3):
+            address = ("127.0.0.1", service.port)
+            slow = opened.enter_context(socket.create_connection(address, timeout=DEADLINE))
+            slow.sendall(HEAD + XOR[:10])
+        wait_for(lambda: held(service) == 3, "slow connections", service)
+
         assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
