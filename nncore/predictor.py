@@ -101,9 +101,11 @@ def answers(card: Card, outputs: FloatArray) -> list[dict[str, Any]]:
     Classes: `label`, `confidence` and `probabilities` in the order of the labels. A regression: `value`,
     a list of them where the target has several columns.
     """
-    rows = outputs.astype(float).round(7) if card.output.kind != "regression" else outputs.astype(float)
     if card.output.kind == "regression":
-        return [{"value": row[0] if len(row) == 1 else row} for row in rows.tolist()]
+        # As many digits as a float32 has; as a float64 it would show a dozen that mean nothing.
+        values = [[float(f"{value:.8g}") for value in row] for row in outputs.tolist()]
+        return [{"value": row[0] if len(row) == 1 else row} for row in values]
+    rows = outputs.astype(float).round(7)
     labels = card.output.labels
     return [
         {"label": labels[best], "confidence": row[best], "probabilities": row}
