@@ -33,7 +33,7 @@ class Connection:
         return len(body) >= length
 
 
-def requests_per_second(port: int, request: bytes, seconds: float, connections: int = 4) -> float:
+def requests_per_second(port: int, request: bytes, connections: int, seconds: float) -> float:
     """Return how many requests a second the server on a port answers."""
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):

@@ -1,7 +1,8 @@
 """Requests a second of /predict against an empty Flask view and a bare WSGI function.
 
 All three run under gunicorn with the service's own settings and one worker, on a core of their own,
-and are asked in turn in one run: read the ratios, not the absolute figures.
+the service with its request ids and its log. They are asked in turn in one run, by one connection and by
+eight: read the ratios, not the absolute figures.
 """
 
 import argparse
@@ -41,21 +42,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as store, ExitStack() as stack:
         ports = {name: stack.enter_context(serve(app, store, cores[0])) for name, app in APPS.items()}
         for case, body in requests().items():
-            rates = measure(ports, body, options.rounds, options.seconds)
-            print(f"{case}: {statistics.median(rates['nnserve']):,.0f} requests a second")
-            for other in list(APPS)[1:]:
-                ratios = [a / b for a, b in zip(rates["nnserve"], rates[other], strict=True)]
-                print(f"  × {statistics.median(ratios):.2f} of {other} ({min(ratios):.2f}-{max(ratios):.2f})")
+            for connections in (1, 8):
+                rates = measure(ports, body, connections, options.rounds, options.seconds)
+                report(f"{case}, {connections} at a time", rates)
 
 
-def measure(ports: dict[str, int], request: bytes, rounds: int, seconds: float) -> dict[str, list[float]]:
+def measure(
+    ports: dict[str, int], request: bytes, connections: int, rounds: int, seconds: float
+) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in ports}
     for port in ports.values():
-        requests_per_second(port, request, seconds / 4)
+        requests_per_second(port, request, connections, seconds / 4)
     for _ in range(rounds):
         for name, port in ports.items():
-            rates[name].append(requests_per_second(port, request, seconds))
+            rates[name].append(requests_per_second(port, request, connections, seconds))
     return rates
+
+
+def report(title: str, rates: dict[str, list[float]]) -> None:
+    print(f"{title}: {statistics.median(rates['nnserve']):,.0f} requests a second")
+    for other in list(APPS)[1:]:
+        ratios = [a / b for a, b in zip(rates["nnserve"], rates[other], strict=True)]
+        print(f"  × {statistics.median(ratios):.2f} of {other} ({min(ratios):.2f}-{max(ratios):.2f})")
 
 
 def requests() -> dict[str, bytes]:

@@ -48,6 +48,7 @@ NNCORE = [
 SERVICE = [
     "service.settings",
     "service.memory",
+    "service.worker",
     "service.requestid",
     "service.codec",
     "service.errors",
