@@ -5,6 +5,7 @@ needs is handed out: `forward` returns `(y, cache)`, so nothing on a layer is ev
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import numpy as np
 from nncore import ops
 from nncore.config import choice, number
 from nncore.initializers import INITIALIZERS
-from nncore.types import FloatArray, Shape, Views
+from nncore.types import Array, FloatArray, Shape, Views
 
 Cache = Any
 NO_PARAMETERS: Mapping[str, Shape] = {}
@@ -106,74 +107,68 @@ class Dense:
         return ops.affine(x, parameters["weight"], parameters.get("bias"), out=out)
 
 
-@dataclass(frozen=True)
-class Sigmoid(_WithoutParameters):
-    """y = 1 / (1 + exp(-x)), elementwise."""
+class _Activation(_WithoutParameters, ABC):
+    """y = f(x), elementwise, where the slope f' can be told from y alone."""
 
     def forward(
         self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
-        """Return y and y."""
-        y = ops.sigmoid(x)
+        y = self.infer(parameters, x, np.empty_like(x))
         return y, y
 
     def backward(
         self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
-        """Return dx = dy · y · (1 - y)."""
-        dx: FloatArray = dy * cache * (1 - cache)
+        dx: FloatArray = dy * self.slope(cache)
         return dx
+
+    @abstractmethod
+    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+        """Return f(x) in `out`."""
+
+    @abstractmethod
+    def slope(self, y: FloatArray) -> Array:
+        """Return f'(x) at y = f(x)."""
+
+
+@dataclass(frozen=True)
+class Sigmoid(_Activation):
+    """y = 1 / (1 + exp(-x)), elementwise."""
 
     def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
         """Return y in `out`."""
         return ops.sigmoid(x, out=out)
 
+    def slope(self, y: FloatArray) -> Array:
+        """Return y · (1 - y)."""
+        return y * (1 - y)
+
 
 @dataclass(frozen=True)
-class Tanh(_WithoutParameters):
+class Tanh(_Activation):
     """y = tanh(x), elementwise."""
-
-    def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
-    ) -> tuple[FloatArray, Cache]:
-        """Return y and y."""
-        y = np.tanh(x)
-        return y, y
-
-    def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
-    ) -> FloatArray | None:
-        """Return dx = dy · (1 - y²)."""
-        dx: FloatArray = dy * (1 - cache * cache)
-        return dx
 
     def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
         """Return y in `out`."""
         y: FloatArray = np.tanh(x, out=out)
         return y
 
+    def slope(self, y: FloatArray) -> Array:
+        """Return 1 - y²."""
+        return 1 - y * y
+
 
 @dataclass(frozen=True)
-class ReLU(_WithoutParameters):
-    """y = max(x, 0), elementwise; the derivative at 0 is taken as 0."""
-
-    def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
-    ) -> tuple[FloatArray, Cache]:
-        """Return y and y."""
-        y = ops.relu(x)
-        return y, y
-
-    def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
-    ) -> FloatArray | None:
-        """Return dx = dy where y > 0, else 0."""
-        dx: FloatArray = dy * (cache > 0)
-        return dx
+class ReLU(_Activation):
+    """y = max(x, 0), elementwise; the slope at 0 is taken as 0."""
 
     def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
         """Return y in `out`."""
         return ops.relu(x, out=out)
+
+    def slope(self, y: FloatArray) -> Array:
+        """Return 1 where y > 0, else 0."""
+        return y > 0
 
 
 @dataclass(frozen=True)

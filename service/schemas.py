@@ -25,20 +25,6 @@ class Version(fields.Field[int | str]):
         return value
 
 
-class PredictRequest(Schema):
-    """POST /predict as JSON: a model, and either `inputs` or `images`."""
-
-    class Meta:
-        """Unknown fields are errors."""
-
-        unknown = RAISE
-
-    model = fields.String(required=True)
-    version = Version()
-    inputs = Array()
-    images = Texts()
-
-
 class PredictForm(Schema):
     """POST /predict as multipart: the fields beside the pictures."""
 
@@ -49,6 +35,13 @@ class PredictForm(Schema):
 
     model = fields.String(required=True)
     version = Version()
+
+
+class PredictRequest(PredictForm):
+    """POST /predict as JSON: the same fields, and either `inputs` or `images`."""
+
+    inputs = Array()
+    images = Texts()
 
 
 PREDICT_REQUEST = PredictRequest()
