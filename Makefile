@@ -1,7 +1,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 BIN := .venv/bin
-export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_CONSTRAINT := constraints.txt
+export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -28,16 +29,16 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/digit_pictures.py
 
 # Everything is installed into .venv, and again only when the pins change.
-.venv/bin/python:
+.venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nnserve needs Python 3.11 or newer: make PYTHON=…")'
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 
-.venv/serve: .venv/bin/python pyproject.toml constraints.txt
+.venv/serve: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing nnserve into .venv …"
 	@$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-.venv/develop: .venv/bin/python pyproject.toml constraints.txt
+.venv/develop: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing nnserve and what its tests need into .venv …"
 	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch .venv/serve $@

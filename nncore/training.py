@@ -113,7 +113,7 @@ def fit(
                 ended = "early"
                 break
     except KeyboardInterrupt:
-        if not history:
+        if best.epoch == 0:
             raise
         ended = "interrupted"
     kept = best.restore() if early_stopping or ended == "interrupted" else len(history)

@@ -31,7 +31,8 @@ def _setting(default: Any, meaning: str, **check: Any) -> Any:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    # Not every system tells which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _address(host: str) -> None:
@@ -76,7 +77,7 @@ class Settings:
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
     max_pictures: int = _setting(64, "pictures in one request", **_POSITIVE)
     max_pixels: int = _setting(
-        16_000_000, "pixels of all pictures in one request, shared equally", **_POSITIVE
+        16_000_000, "pixels of all pictures in one request, in equal shares", **_POSITIVE
     )
     log_format: str = _setting(
         "text", "`text` or `json`, one line each", validate=validate.OneOf(["text", "json"])

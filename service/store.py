@@ -67,7 +67,8 @@ class Store:
         number = self.number(model, version)
         served = self._load(model, number)
         if served is None:
-            reason = self._entries[model].failures.get(number, "it has just gone")
+            entry = self._entries.get(model, entry)
+            reason = entry.failures.get(number, "it has just gone")
             raise NotServable(f"Version {number} of {model!r} cannot be served: {reason}.")
         return served
 
@@ -179,7 +180,9 @@ class Store:
     def _load(self, model: str, number: int) -> Served | None:
         """Load a version that no label names, asked for by its number."""
         with self._lock:
-            entry = self._entries[model]
+            entry = self._entries.get(model)
+            if entry is None:
+                return None
             if number in entry.loaded or number in entry.failures:
                 return entry.loaded.get(number)
             loading = Loading(self.root / model, entry.numbers, entry.loaded)

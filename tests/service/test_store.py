@@ -147,6 +147,17 @@ class TestADamagedVersion:
         assert ready.json["models"]["xor"] == {"ready": True, "version": 1, "failures": listed["failures"]}
         assert served(client) == 1
 
+    def test_leaves_serving_what_served_and_not_another_good_one(
+        self, make_app: Callable[..., Flask], model: Path, xor_file: File
+    ) -> None:
+        publish(model, xor_file(2))
+        client = make_app().test_client()
+        assert served(client) == 1
+        write_label(model, "stable", publish_damaged(model, xor_file(3)))
+        settled(client, "/models/xor", versions=[1, 2, 3], labels={"stable": 3})
+
+        assert served(client) == 1
+
     def test_asked_for_by_its_number_is_refused_with_the_reason(
         self, make_app: Callable[..., Flask], model: Path, xor_file: File
     ) -> None:
