@@ -115,7 +115,7 @@ def main() -> None:
             f"NumPy calculates with {blas['internal_api']} {blas['version']} for {blas.get('architecture')}"
         )
     if len(trainers) < len(PACKAGES):
-        print("To compare with scikit-learn and PyTorch: pip install scikit-learn torch")
+        print("To compare with scikit-learn and PyTorch: .venv/bin/pip install scikit-learn torch")
     digits = DATASETS["digits"]()
     splits = digits.train, digits.test
     data, test = (Split(part.inputs.reshape(-1, 784) / np.float32(255), part.targets) for part in splits)

@@ -103,10 +103,11 @@ def describe(trained: Trained) -> Model:
     """Return the model of a finished run: its network, and the card that tells how it came to be."""
     recipe, dataset, history = trained.recipe, trained.dataset, trained.history
     picture = PICTURES[dataset.picture]() if dataset.picture else None
+    kind = LOSSES[recipe.loss].output
     card = Card(
         architecture=Architecture(trained.network.input_shape, trained.network.layers),
         input=InputPipeline(dataset.input_range, picture, trained.steps),
-        output=Output(LOSSES[recipe.loss].output, dataset.labels),
+        output=Output(kind, () if kind == "regression" else dataset.labels),
         metrics=trained.metrics,
         recipe=to_json(recipe),
         provenance={

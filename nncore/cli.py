@@ -3,9 +3,11 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+import nncore
 from nncore.artifact import describe, to_bytes
 from nncore.config import to_json
 from nncore.datasets import DATASETS
@@ -23,6 +26,8 @@ from nncore.predictor import Predictor, answers, load
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
 from nncore.recipe import Recipe, override, read_recipe, run
 from nncore.training import Callback, Epoch
+
+MODEL_HELP = "a model file, a version's folder, or a model's folder: its newest version"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nncore: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("nncore: interrupted before there was anything to keep", file=sys.stderr)
+        print("nncore: interrupted; nothing was written", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, `head` say, has enough.
@@ -52,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nncore", description="Train small neural networks with NumPy.")
+    parser.add_argument("--version", action="version", version=f"nncore {nncore.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train the network of a recipe and write it as a new version")
     train.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
-    train.add_argument("--out", type=Path, default=Path("models"), help="folder of models (default: models)")
+    train.add_argument(
+        "--out", type=Path, default=Path("var/models"), help="folder of models (default: var/models)"
+    )
     train.add_argument("--name", help="name of the model (default: the recipe file's)")
     train.add_argument("--seed", type=int, help="instead of the recipe's seed")
     train.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
@@ -73,25 +81,23 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
-    evaluate.add_argument(
-        "model", type=Path, metavar="MODEL", help="a model file, a version or a model folder"
-    )
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     evaluate.add_argument("--data", required=True, metavar="NAME:PART", help="digits:test, xor:train …")
     evaluate.set_defaults(command=_evaluate)
 
     inspect = commands.add_parser("inspect", help="show what a model says of itself")
-    inspect.add_argument("model", type=Path, metavar="MODEL")
+    inspect.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     inspect.add_argument("--json", action="store_true", help="the whole card as JSON")
     inspect.set_defaults(command=_inspect)
 
     predict = commands.add_parser("predict", help="ask a model")
-    predict.add_argument("model", type=Path, metavar="MODEL")
+    predict.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     predict.add_argument(
         "inputs",
         nargs="?",
         default="-",
         metavar="INPUTS",
-        help="a JSON array of inputs, - for standard input",
+        help="a JSON array of inputs, [[0, 1], [1, 1]] say; without it, or with -, from standard input",
     )
     predict.set_defaults(command=_predict)
     return parser
@@ -113,7 +119,8 @@ def _train(options: argparse.Namespace) -> None:
         done, kept = len(history.epochs), history.kept_epoch
         print(f"{why} after {done} epochs: kept the weights of epoch {kept}, the best so far.")
     data = to_bytes(describe(trained))
-    number = publish(options.out / name, data, seconds=round(time.monotonic() - began, 1))
+    with _uninterrupted():
+        number = publish(options.out / name, data, seconds=round(time.monotonic() - began, 1))
     for part, figures in trained.metrics.items():
         print(f"{part}: {_figures(figures)}")
     print(f"Wrote {options.out / name / str(number) / MODEL_FILE} ({len(data):,} bytes).")
@@ -124,16 +131,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     if name not in DATASETS or part not in ("train", "validation", "test"):
         known = ", ".join(DATASETS)
         raise InputError(f"--data: must be {known} with :train, :validation or :test, not {options.data!r}")
-    predictor, data = _load(options.model), getattr(DATASETS[name](), part)
+    predictor, dataset = _load(options.model), DATASETS[name]()
+    data, labels = getattr(dataset, part), predictor.card.output.labels
+    if labels != dataset.labels and predictor.card.recipe["dataset"] != name:
+        told = ", ".join(labels) or "a value"
+        raise InputError(
+            f"--data: the model tells {told}; {name} has {', '.join(dataset.labels) or 'values'}"
+        )
     outputs = predictor.predict(data.inputs)
     if predictor.card.output.kind == "regression":
         targets = data.targets.reshape(len(data), -1)
         mse = float(np.mean(np.square(outputs - targets)))
         print(f"{len(data):,} rows: mean squared error {mse:.6g}, R² {r2_score(outputs, targets):.6f}")
         return
-    labels, predicted = predictor.card.output.labels, outputs.argmax(axis=1)
-    if data.targets.dtype.kind == "f" or data.targets.max() >= len(labels):
-        raise InputError(f"{name} has other classes than the model's {', '.join(labels)}")
+    predicted = outputs.argmax(axis=1)
     right = int((predicted == data.targets).sum())
     print(f"{len(data):,} rows: accuracy {accuracy(predicted, data.targets):.4%} ({len(data) - right} wrong)")
     print(confusion_text(confusion_matrix(predicted, data.targets, len(labels)), labels))
@@ -158,6 +169,9 @@ def _predict(options: argparse.Namespace) -> None:
         raise InputError(
             f"INPUTS: must have shape (N, {', '.join(map(str, shape))}), finite, not {inputs.shape}"
         )
+    bounds = predictor.card.input.range
+    if bounds and inputs.size and not bounds[0] <= inputs.min() <= inputs.max() <= bounds[1]:
+        raise InputError(f"INPUTS: must be from {bounds[0]:g} to {bounds[1]:g}")
     for answer in answers(predictor.card, predictor.predict(inputs.reshape(-1, *shape))):
         print(json.dumps(answer))
 
@@ -197,6 +211,16 @@ def _load(path: Path) -> Predictor:
     return load(path / MODEL_FILE if path.is_dir() else path)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let what took so long to learn be written, whatever key is pressed."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _figures(figures: dict[str, float]) -> str:
     shown = {"accuracy": "{:.2%}"}
     return ", ".join(f"{name} {shown.get(name, '{:.5g}').format(value)}" for name, value in figures.items())
@@ -208,6 +232,7 @@ class _Progress(Callback):
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
         self.watched = sys.stderr.isatty()
+        self.measured = False
         # One tick is a thousandth of an epoch, so that the bar moves inside long epochs too.
         self.bar = tqdm(
             total=epochs * 1000,
@@ -223,9 +248,15 @@ class _Progress(Callback):
 
     def on_batch(self, batch: int, batches: int, loss: float) -> None:
         if self.watched:
+            if not self.measured:
+                self.bar.set_postfix_str(f"epoch 1/{self.epochs}, loss {loss:.4f}", refresh=False)
+                if batch == 1:
+                    # The time that loading the data took says nothing of the time left.
+                    self.bar.unpause()
             self.bar.update(1000 * batch // batches - 1000 * (batch - 1) // batches)
 
     def on_epoch(self, epoch: Epoch) -> None:
+        self.measured = True
         figures = f"epoch {epoch.number}/{self.epochs}, loss {epoch.loss:.4f}"
         score = _figures({name: value for name, value in epoch.validation.items() if name != "loss"})
         if self.watched:

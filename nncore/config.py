@@ -1,13 +1,12 @@
 """Frozen dataclasses from JSON and back, every field checked with a message that says where.
 
-A field is declared with `number`, `choice`, `text` or `tagged`; anything else is read by its type. A
+A field is declared with `number`, `choice` or `tagged`; anything else is read by its type. A
 problem is a pair of a path, `network[1].units`, and what would be right, `must be ≥ 1`.
 """
 
 import dataclasses
 import difflib
 import math
-import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -51,15 +50,6 @@ def number(
 def choice(options: Collection[str], default: Any = REQUIRED) -> Any:
     """Declare one of a few words."""
     return dataclasses.field(default=default, metadata={"check": lambda value: unknown(value, options)})
-
-
-def text(default: Any = REQUIRED, *, pattern: str, meaning: str) -> Any:
-    """Declare a string that matches `pattern` whole; `meaning` says what would be right."""
-
-    def check(value: Any) -> str | None:
-        return None if re.fullmatch(pattern, value) else f"must be {meaning}, not {shorten(value)}"
-
-    return dataclasses.field(default=default, metadata={"check": check})
 
 
 def tagged(registry: Mapping[str, type], default: Any = REQUIRED) -> Any:

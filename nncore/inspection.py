@@ -8,7 +8,11 @@ import numpy as np
 from nncore.artifact import Card
 from nncore.config import to_json
 from nncore.network import LAYERS, plan
+from nncore.preprocessing import PICTURES, STEPS
 from nncore.types import IntArray
+
+# Numbers of a list that are shown: the means of a wide table would fill pages.
+MOST_SHOWN = 4
 
 
 def card_text(card: Card) -> str:
@@ -46,21 +50,26 @@ def confusion_text(counts: IntArray, labels: Sequence[str]) -> str:
 def _input(card: Card) -> str:
     bounds = card.input.range
     parts = [f"numbers in {bounds[0]:g}-{bounds[1]:g}" if bounds else "any finite numbers"]
-    parts += [_settings(to_json(step)) for step in card.input.steps]
+    parts += [_settings(to_json(step, STEPS)) for step in card.input.steps]
     if card.input.picture:
-        parts.append(f"pictures: {type(card.input.picture).__doc__.splitlines()[0]}")  # type: ignore[union-attr]
-    return "; ".join(part for part in parts if part)
+        parts.append(f"or pictures: {_settings(to_json(card.input.picture, PICTURES))}")
+    return "; ".join(parts)
 
 
 def _settings(values: Any) -> str:
     if not isinstance(values, dict):
         return str(values)
-    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+    # What it is comes first, and needs no name: "scale divide_by 255".
+    kind = f"{values['type']} " if "type" in values else ""
+    return kind + ", ".join(f"{name} {_value(value)}" for name, value in values.items() if name != "type")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return f"({_settings(value)})"
+    if isinstance(value, list):
+        shown = [_value(item) for item in value[:MOST_SHOWN]]
+        return f"[{', '.join(shown)}{', …' if len(value) > MOST_SHOWN else ''}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -48,24 +48,26 @@ class Predictor:
         """
         if x.shape[1:] != self._input_shape:
             raise InputError(f"inputs must have shape {self._input_shape}, not {x.shape[1:]}")
-        if len(x) <= CHUNK:
-            return activate(self._forward(x), self.card.output.kind)
-        parts = [self.predict(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
-        return np.concatenate(parts)
+        starts = range(0, max(len(x), 1), CHUNK)
+        parts = [self._predict_chunk(x[start : start + CHUNK], start) for start in starts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    @np.errstate(all="ignore")
     def verify(self) -> None:
         """Replay the card's known answers; raises ArtifactError where one is wrong."""
         known = self.card.known_answers
         try:
-            inputs, expected = np.array(known.inputs, np.float32), np.array(known.outputs, np.float32)
+            with np.errstate(over="ignore"):
+                inputs, expected = np.array(known.inputs, np.float32), np.array(known.outputs, np.float32)
         except (ValueError, TypeError):
             raise ArtifactError("the known answers are not arrays of numbers") from None
         if not len(inputs) or inputs.shape[1:] != self._input_shape:
             raise ArtifactError(
                 f"the known answers have inputs {inputs.shape}, not (N, *{self._input_shape})"
             )
-        outputs = self.predict(inputs)
+        try:
+            outputs = self.predict(inputs)
+        except InputError as error:
+            raise ArtifactError(f"the known answers cannot be replayed: {error}") from None
         if outputs.shape != expected.shape:
             raise ArtifactError(
                 f"the known answers have outputs {expected.shape}, the model gives {outputs.shape}"
@@ -75,6 +77,15 @@ class Predictor:
             raise ArtifactError(
                 f"known answer {worst} is wrong: {outputs[worst]} instead of {expected[worst]}"
             )
+
+    def _predict_chunk(self, x: Array, start: int) -> FloatArray:
+        # Overflow is looked for in the outputs, and reported with its place.
+        with np.errstate(all="ignore"):
+            outputs = activate(self._forward(x), self.card.output.kind)
+        if not np.isfinite(outputs).all():
+            place = start + int(np.isfinite(outputs).all(axis=1).argmin())
+            raise InputError(f"example {place} has numbers so large that the answer overflows a 32-bit float")
+        return outputs
 
     def _forward(self, x: Array) -> FloatArray:
         """Return raw outputs; valid until the thread's next call."""

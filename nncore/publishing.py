@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 MODEL_FILE = "model.safetensors"
 VERSION_FILE = "version.json"
+# The highest number ever given: it outlives the folder, so that a number is never given twice.
+COUNTER_FILE = ".last-version"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
 
@@ -36,7 +39,7 @@ def publish(model: Path, data: bytes, **about: Any) -> int:
     try:
         draft.chmod(0o755)
         write_synced(draft / MODEL_FILE, data)
-        number = max(versions(model), default=0) + 1
+        number = max(_last_number(model), *versions(model), 0) + 1
         while True:
             facts = {
                 "version": number,
@@ -53,10 +56,18 @@ def publish(model: Path, data: bytes, **about: Any) -> int:
                     raise
                 number += 1
                 continue
-            sync_folder(model)
+            # Raced by another publisher this may fall behind, but never behind the folders that are there.
+            replace_file(model / COUNTER_FILE, f"{number}\n".encode())
             return number
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _last_number(model: Path) -> int:
+    try:
+        return int((model / COUNTER_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def read_facts(version: Path) -> dict[str, Any]:
@@ -87,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file beside `path`, flush it to disk and rename it: readers see the old or the new."""
-    draft = path.with_name(f".draft-{path.name}-{os.getpid()}")
+    draft = path.with_name(f".draft-{path.name}-{os.getpid()}-{threading.get_ident()}")
     write_synced(draft, data)
     draft.replace(path)
     sync_folder(path.parent)

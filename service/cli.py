@@ -1,6 +1,7 @@
 """The `nnserve` command."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -15,13 +16,38 @@ def main() -> None:
     """Serve small neural networks over HTTP."""
 
 
-@main.command()
-def web() -> None:
-    """Start the web service; NNSERVE_* variables set it up (docs/settings.md)."""
-    from service.settings import HOME
+class _WithSettings(click.Command):
+    """A command whose help lists the settings."""
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from service.settings import described
+
+        with formatter.section("Settings, from the environment"):
+            formatter.write_dl(described())
+
+
+@main.command(cls=_WithSettings)
+def web() -> None:
+    """Start the web service."""
+    from service.settings import HOME, SettingsError, read_settings
+
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        sys.exit(f"nnserve: {error}")
+    _refuse_if_taken(settings.host, settings.port)
     # Replaces this process, so that signals go straight to gunicorn.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(HOME / "gunicorn.conf.py")])  # noqa: S606
+
+
+def _refuse_if_taken(host: str, port: int) -> None:
+    """Say at once that somebody else listens there; gunicorn would try for five seconds."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        hint = f"choose another port: make serve PORT={port + 1}, or NNSERVE_PORT={port + 1}"
+        sys.exit(f"nnserve: cannot listen on {host}:{port} ({error.strerror}); {hint}")
 
 
 @main.command()

@@ -32,7 +32,9 @@ class ProblemError(ClientError):
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
         self.problem = problem
-        lines = [f"{status} {problem.get('title', '')}: {problem.get('detail', '')}"]
+        errors = problem.get("errors", [])
+        told = "" if len(errors) == 1 else f": {problem.get('detail', '')}"
+        lines = [f"{status} {problem.get('title', '')}{told}"]
         lines += [f"{e.get('pointer')} {e.get('detail')}" for e in problem.get("errors", [])]
         super().__init__("; ".join(lines))
 
@@ -121,6 +123,10 @@ class Client:
         """Return the answer, which must have the expected field: somebody else may listen at the address."""
         try:
             response = self._session.request(method, self.url + path, timeout=self.timeout, **body)
+        except requests.Timeout as error:
+            raise Unreachable(f"no answer from {self.url} in time ({self.timeout} s)") from error
+        except requests.ConnectionError as error:
+            raise Unreachable(f"no answer from {self.url}: is the service running there?") from error
         except requests.RequestException as error:
             raise Unreachable(f"no answer from {self.url}: {error}") from error
         try:

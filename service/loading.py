@@ -25,6 +25,7 @@ class Served:
     version: int
     sha256: str
     predictor: Predictor
+    file_id: tuple[int, int]
 
 
 class Loading:
@@ -32,7 +33,8 @@ class Loading:
 
     def __init__(self, model: Path, numbers: Collection[int], loaded: Mapping[int, Served]) -> None:
         self.model, self.numbers = model, numbers
-        self.loaded = {number: served for number, served in loaded.items() if number in numbers}
+        # A version never changes; but a folder may have been removed by hand and made anew.
+        self.loaded = {n: served for n, served in loaded.items() if served.file_id == _file_id(model, n)}
         self.failures: dict[int, str] = {}
 
     def get(self, number: int) -> Served | None:
@@ -53,6 +55,7 @@ class Loading:
 
     def _load(self, number: int) -> Served:
         folder = self.model / str(number)
+        file_id = _file_id(self.model, number)
         if number not in self.numbers:
             raise ArtifactError("a label names it, but it is not there")
         try:
@@ -66,4 +69,13 @@ class Loading:
             raise ArtifactError(f"its SHA-256 is {sha256}, {VERSION_FILE} says {expected}")
         predictor = Predictor(from_bytes(data))
         predictor.verify()
-        return Served(self.model.name, number, sha256, predictor)
+        return Served(self.model.name, number, sha256, predictor, file_id)
+
+
+def _file_id(model: Path, number: int) -> tuple[int, int]:
+    """Return what tells one model file from another under the same name."""
+    try:
+        stat = (model / str(number) / MODEL_FILE).stat()
+    except OSError:
+        return 0, 0
+    return stat.st_ino, stat.st_mtime_ns

@@ -12,6 +12,9 @@ from service.fields import Array, Texts, complaints
 MOST_FIELDS = 100
 
 
+_NAME: dict[str, Any] = {"required": "is missing", "invalid": "must be a text", "null": "must be a text"}
+
+
 class Version(fields.Field[int | str]):
     """A version's number, or a label."""
 
@@ -28,17 +31,23 @@ class Version(fields.Field[int | str]):
 class PredictForm(Schema):
     """POST /predict as multipart: the fields beside the pictures."""
 
+    error_messages: dict[str, str] = {"unknown": "is not known here; known are model and version"}  # noqa: RUF012
+
     class Meta:
         """Unknown fields are errors."""
 
         unknown = RAISE
 
-    model = fields.String(required=True)
+    model = fields.String(required=True, error_messages=_NAME)
     version = Version()
 
 
 class PredictRequest(PredictForm):
     """POST /predict as JSON: the same fields, and either `inputs` or `images`."""
+
+    error_messages: dict[str, str] = {  # noqa: RUF012
+        "unknown": "is not known here; known are model, version, inputs and images"
+    }
 
     inputs = Array()
     images = Texts()

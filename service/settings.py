@@ -113,6 +113,14 @@ def read_settings() -> Settings:
     return Settings(**values)
 
 
+def described() -> list[tuple[str, str]]:
+    """Return every setting's variable, and its meaning with its default: what --help shows."""
+    return [
+        (PREFIX + field.name.upper(), f"{field.metadata['meaning']} [{field.default_factory()}]")  # type: ignore
+        for field in dataclasses.fields(Settings)
+    ]
+
+
 def _lines(messages: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
     if isinstance(messages, Mapping):
         return [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]

@@ -1,6 +1,7 @@
 """gunicorn's threaded worker, with three of its ways of ending mended."""
 
 import select
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -14,6 +15,11 @@ LINGER_SECONDS = 1.0
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """A worker that loses no connection when it stops, and that no single client can hold up."""
+
+    def init_signals(self) -> None:
+        """Leave Ctrl-C, which a terminal sends to all processes, to the master: it tells the workers."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin or end to accept; at the end, take what the listener has queued, and close it.

@@ -4,9 +4,10 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
+from nncore.errors import InputError
 from nncore.predictor import answers
 from service import codec, inputs
-from service.errors import BadBody, TooLarge, WrongMediaType
+from service.errors import BadBody, FieldError, Invalid, TooLarge, WrongMediaType
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
@@ -51,11 +52,15 @@ def _served(asked: dict[str, Any]) -> Served:
 
 def _answer(served: Served, x: Any) -> Response:
     card = served.predictor.card
+    try:
+        outputs = served.predictor.predict(x)
+    except InputError as error:
+        raise Invalid([FieldError("#/inputs", str(error))]) from None
     document = {
         "model": served.model,
         "version": served.version,
         "sha256": served.sha256,
-        "predictions": answers(card, served.predictor.predict(x)),
+        "predictions": answers(card, outputs),
     }
     if card.output.labels:
         document["labels"] = card.output.labels

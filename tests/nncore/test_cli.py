@@ -40,7 +40,7 @@ def home(tmp_path_factory):
     """A folder in which xor was trained twice and exam once."""
     folder = tmp_path_factory.mktemp("home")
     for recipe in ("xor", "xor", "exam"):
-        done = nncore("train", RECIPES / f"{recipe}.json", folder=folder)
+        done = nncore("train", RECIPES / f"{recipe}.json", "--out", "models", folder=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -77,7 +77,7 @@ def test_training_says_how_it_goes_how_good_it_is_and_where_it_lies(tmp_path):
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert re.fullmatch(r"epoch 1/3, loss \d\.\d{4}, validation loss \d\.\d{4}, accuracy \d+\.00%", lines[0])
-    assert sorted(path.name for path in (tmp_path / "here" / "my-xor").iterdir()) == ["1"]
+    assert sorted(path.name for path in (tmp_path / "here" / "my-xor").iterdir()) == [".last-version", "1"]
 
 
 def test_options_override_the_recipe_and_are_in_the_card(tmp_path):
@@ -94,7 +94,7 @@ def test_options_override_the_recipe_and_are_in_the_card(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "test:" not in done.stdout
-    card = load(tmp_path / "models" / "xor" / "1" / MODEL_FILE).card
+    card = load(tmp_path / "var" / "models" / "xor" / "1" / MODEL_FILE).card
     assert (card.recipe["seed"], card.recipe["epochs"]) == (7, 2)
     assert card.recipe["optimizer"]["learning_rate"] == 0.5
     assert card.recipe["network"][0]["units"] == 3
@@ -153,7 +153,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far_says_so_and_writes_the_version(tmp
     assert 5 <= run < 1_000_000
     assert kept <= run
     assert "Traceback" not in err
-    card = load(tmp_path / "models" / "exam" / "1" / MODEL_FILE).card
+    card = load(tmp_path / "var" / "models" / "exam" / "1" / MODEL_FILE).card
     assert card.provenance["epochs"] == {"run": run, "kept": kept, "ended": "interrupted"}
 
 
@@ -163,7 +163,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_writes_nothing(tmp_path, monkeypa
 
     monkeypatch.setattr(cli, "run", interrupted)
     assert main(["train", str(RECIPES / "xor.json"), "--out", str(tmp_path / "models")]) == 130
-    assert capsys.readouterr().err == "nncore: interrupted before there was anything to keep\n"
+    assert capsys.readouterr().err == "nncore: interrupted; nothing was written\n"
     assert list((tmp_path / "models").iterdir()) == []
 
 
@@ -343,10 +343,10 @@ WRONG = [
         "--data: must be digits, exam, line, xor with .*, not 'xor'",
     ),
     (["evaluate", "models/xor", "--data", "nope:test"], "--data: must be .*, not 'nope:test'"),
-    (["evaluate", "models/xor", "--data", "exam:test"], r"inputs must have shape \(2,\), not \(1,\)"),
+    (["evaluate", "models/xor", "--data", "exam:test"], "--data: the model tells 0, 1; exam has fail, pass"),
     (
         ["evaluate", "models/exam", "--data", "line:test"],
-        "line has other classes than the model's fail, pass",
+        "--data: the model tells fail, pass; line has values",
     ),
     (["inspect", "models/none"], "models/none: No such file or directory"),
     (["inspect", "models"], r"models/model\.safetensors: No such file or directory"),
@@ -382,7 +382,7 @@ def test_an_error_is_one_line_and_the_exit_code_is_one(at_home, capsys, argument
         (
             ["evaluate", "models/xor", "--data", "line:test"],
             "",
-            "nncore: inputs must have shape (2,), not (1,)\n",
+            "nncore: --data: the model tells 0, 1; line has values\n",
         ),
     ],
 )

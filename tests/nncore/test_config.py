@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nncore.config import MOST_PROBLEMS, choice, from_json, number, shorten, tagged, text, to_json, unknown
+from nncore.config import MOST_PROBLEMS, choice, from_json, number, shorten, tagged, to_json, unknown
 from nncore.errors import RecipeError
 
 
@@ -22,6 +22,7 @@ class Square:
     filled: bool = False
 
 
+NAMES = ("a", "b", "abc")
 SHAPES = {"circle": Circle, "square": Square}
 
 
@@ -32,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Picture:
-    name: str = text(pattern="[a-z]+", meaning="lower-case letters")
+    name: str = choice(NAMES)
     kind: str = choice(("oil", "water"), default="oil")
     shapes: tuple[Circle | Square, ...] = tagged(SHAPES, default=())
     main: Circle | Square | None = tagged(SHAPES, default=None)
@@ -48,7 +49,7 @@ shapes = st.one_of(
 )
 pictures = st.builds(
     Picture,
-    name=st.text("abc", min_size=1),
+    name=st.sampled_from(NAMES),
     kind=st.sampled_from(["oil", "water"]),
     shapes=st.lists(shapes, max_size=3).map(tuple),
     main=st.none() | shapes,
@@ -94,8 +95,8 @@ BAD = [
     ([], "", "must be an object, not an array"),
     ({}, "name", "is missing"),
     ({"name": 3}, "name", "must be a string, not 3"),
-    ({"name": "A"}, "name", "must be lower-case letters, not 'A'"),
-    ({"name": "a\n"}, "name", "must be lower-case letters"),
+    ({"name": "A"}, "name", "must be one of a, abc, b, not 'A'"),
+    ({"name": "a\n"}, "name", "must be one of a, abc, b"),
     ({"kind": "oils"}, "kind", "must be one of oil, water, not 'oils' (did you mean 'oil'?)"),
     ({"kind": ["oil"]}, "kind", "must be a string, not an array"),
     ({"shape": []}, "shape", "is not known here; must be one of frame, "),

@@ -18,8 +18,10 @@ def test_a_card_says_what_goes_in_and_what_comes_out(said):
     assert "            dense    → 12       units 12, bias True, initializer he" in lines
     assert "            dropout  → 12       rate 0.1" in lines
     assert "            flatten  → 6" in lines
-    steps = "divide_by 255; mean [0.5, 0.5, 0.5], deviation [0.3, 0.3, 0.3]"
-    assert any(line.startswith(f"input       numbers in 0-255; {steps}; pictures: ") for line in lines)
+    steps = "scale divide_by 255; standardize mean [0.5, 0.5, 0.5], deviation [0.3, 0.3, 0.3]"
+    assert any(
+        line.startswith(f"input       numbers in 0-255; {steps}; or pictures: resize ") for line in lines
+    )
     assert "output      classes: left, middle, right" in lines
     assert "replayed    5 known answers, all right" in lines
     assert lines[-1] == "note        Made for tests."

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from nncore.artifact import describe, from_bytes, to_bytes
 from nncore.config import to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import RecipeError
@@ -410,3 +411,12 @@ def test_a_regression_may_have_several_columns(toy):
     weights = run(recipe, measure_test=False).network.parameters
     assert_allclose(weights["0.weight"], [[1, 2], [3, 4]], atol=1e-3)
     assert_array_equal(np.abs(weights["0.bias"]) < 1e-3, True)
+
+
+def test_classes_learned_by_a_squared_loss_become_a_regression_that_loads():
+    recipe = override(
+        read_recipe(SHIPPED[1].with_name("exam.json").read_bytes()),
+        {"loss": "mean_squared_error", "optimizer.learning_rate": 0.01, "epochs": 2},
+    )
+    card = from_bytes(to_bytes(describe(run(recipe)))).card
+    assert (card.output.kind, card.output.labels) == ("regression", ())
