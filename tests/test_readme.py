@@ -173,3 +173,11 @@ def test_blocks_are_taken_apart_as_they_are_written(tmp_path: Path) -> None:
         ("three", ""),
         ("four", "5"),
     ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+
+    assert missing == []

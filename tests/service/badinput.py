@@ -210,6 +210,13 @@ WRONG_ARRAYS = [
         "has 1 entries, the first of its kind has 2",
     ),
     Bad("lists of different depth", numbers("[[0, 1], [0, [1]]]"), 422, "#/inputs/1/1", "not an array"),
+    Bad(
+        "numbers whose answer overflows",
+        document(model="line", inputs=[[1.0], [3e38]]),
+        422,
+        "#/inputs",
+        "example 1 has numbers so large",
+    ),
     Bad("a number beyond 32 bits", numbers("[[0, -1e39]]"), 422, "#/inputs/0/1", "fits a 32-bit float"),
     Bad(
         "integers of 64 bits with and without a sign",

@@ -1,11 +1,14 @@
 """The `nnserve` command, as a shell runs it."""
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
 import pytest
 from serving import DEADLINE, NNSERVE, Service, environment, free_port
 from sketches import Digit
+
+from service.settings import Settings
 
 
 def nnserve(*arguments: object, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -108,3 +111,18 @@ def test_web_with_a_port_in_use_says_so(service: Service, folder: Path) -> None:
     assert done.returncode != 0
     assert "in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_web_says_at_once_that_its_port_is_taken(service: Service, tmp_path: Path) -> None:
+    done = nnserve("web", folder=tmp_path, port=service.port)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"nnserve: cannot listen on 127.0.0.1:{service.port} (")
+    assert f"NNSERVE_PORT={service.port + 1}" in done.stderr
+
+
+def test_the_help_of_web_lists_every_setting(tmp_path: Path) -> None:
+    done = nnserve("web", "--help", folder=tmp_path)
+
+    for field in dataclasses.fields(Settings):
+        assert f"NNSERVE_{field.name.upper()}" in done.stdout

@@ -385,3 +385,16 @@ def test_many_threads_see_whole_versions_while_labels_move(model: Path, xor_file
             assert set().union(*(reader.result() for reader in readers)) == {1, 2}
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_version_that_was_removed_by_hand_and_made_anew_is_loaded_anew(model: Path, xor_file: File) -> None:
+    store = Store(model.parent)
+    before = store.get("xor").sha256
+    shutil.rmtree(model / "1")
+    draft = model.parent / "draft"
+    publish(draft, xor_file(2))
+    (draft / "1").rename(model / "1")
+
+    wait_for(lambda: store.get("xor").sha256 != before, "the new file's answer", seconds=2)
+
+    assert store.get("xor").sha256 == hashlib.sha256(xor_file(2)).hexdigest()
