@@ -68,29 +68,67 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def check_png(data: bytes) -> bytes:
-    """The bytes of a still PNG: an animation's mark is cut out, and what Pillow warns of with it."""
+    """The bytes of a still PNG, without what says nothing of its pixels.
+
+    An animation's mark is cut out, and what Pillow warns of with it. So are texts and colour profiles: Pillow
+    would inflate each to a megabyte.
+    """
     at, most = 8, MOST_PARTS + len(data) // 4096  # image data comes in parts of 8 KiB and more
+    kept: list[bytes] = []
+    start = 0
     for _ in range(most):
         length, name = unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"IEND")
         if name == b"IEND":
-            return data
-        if name == b"acTL":
-            return data[:at] + data[at + length + 12 :]
+            return b"".join([*kept, data[start:]]) if kept else data
+        if name in _CUT_OUT:
+            kept.append(data[start:at])
+            start = at + length + 12
         at += length + 12
     raise PictureError(_TOO_MANY_PARTS.format("PNG"))
 
 
-def check_jpeg(data: bytes, most_scans: int) -> None:
-    """Refuse a JPEG whose header or whose scans would take long to walk."""
+_CUT_OUT = {b"acTL", b"iCCP", b"iTXt", b"tEXt", b"zTXt"}
+
+
+def check_bmp(data: bytes) -> None:
+    """Refuse a run-length encoded BMP: Pillow decodes it byte by byte in Python, 3 s for 16 MiB."""
+    if data[14] != _OLD_BMP_HEADER and unpack_from("<I", data, 30)[0] in (1, 2):
+        raise PictureError("the BMP picture is run-length encoded, which is not read here; save it as PNG")
+
+
+_OLD_BMP_HEADER = 12  # bytes, and no field that names an encoding
+
+
+def check_jpeg(data: bytes, most_scans: int) -> bytes:
+    """The bytes of a JPEG without the segments of applications, but for JFIF's, EXIF's and Adobe's colours.
+
+    Refuses one whose header or whose scans would take long to walk. Pillow goes through bytes that belong to
+    no segment, and through what Photoshop leaves behind, one by one in Python.
+    """
     if data.count(b"\xff\xda") > most_scans:
         raise PictureError(_TOO_MANY_PARTS.format("JPEG"))
-    at = 2
+    kept: list[bytes] = []
+    at = start = 2
     for _ in range(MOST_PARTS):
         marker = unpack_from(">H", data, at)[0]
         if marker == 0xFFDA:
-            return
-        at += 1 if marker == 0xFFFF else 2 + unpack_from(">H", data, at + 2)[0]
+            return b"".join([data[:2], *kept, data[start:]]) if kept else data
+        if marker == 0xFFFF:
+            at += 1
+            continue
+        if marker not in _SEGMENTS:
+            raise IndexError(f"{marker:#x} begins no segment")
+        end = at + 2 + unpack_from(">H", data, at + 2)[0]
+        if marker in _CUT_OUT_SEGMENTS:
+            kept.append(data[start:at])
+            start = end
+        at = end
     raise PictureError(_TOO_MANY_PARTS.format("JPEG"))
+
+
+# Those with a length: frames, tables, restart intervals, applications' and comments.
+_SEGMENTS = {*range(0xFFC0, 0xFFD0), *range(0xFFDB, 0xFFF0), 0xFFFE} - {0xFFC8}
+_CUT_OUT_SEGMENTS = {*range(0xFFE0, 0xFFF0), 0xFFFE} - {0xFFE0, 0xFFE1, 0xFFEE}
 
 
 _TOO_MANY_PARTS = "the {} file has more parts than any picture needs; save it anew as PNG or JPEG"

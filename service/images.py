@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from nncore.errors import PictureError
 from nncore.types import ByteArray
-from service.image_headers import check_jpeg, check_png, gif_size, kind_of, orientation, webp_size
+from service.image_headers import check_bmp, check_jpeg, check_png, gif_size, kind_of, orientation, webp_size
 
 # A figure shows no more in a longer picture; the rest would only take time and memory.
 LONGEST = 1024
@@ -94,7 +94,9 @@ def _open(kind: str, data: bytes, max_pixels: int) -> ImageFile:
     elif kind == "PNG":
         data = check_png(data)
     elif kind == "JPEG":
-        check_jpeg(data, MOST_SCANS)
+        data = check_jpeg(data, MOST_SCANS)
+    else:
+        check_bmp(data)
     picture = _READERS[kind](BytesIO(data))
     _check_size(picture.size, max_pixels)
     return picture

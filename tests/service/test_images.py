@@ -48,6 +48,19 @@ def png(*chunks, width=2, height=2):
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def bmp(width, height, *, bits, encoding):
+    sizes = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, encoding, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + (1024 if bits == 8 else 0)) + sizes
+
+
+def photoshop(records):
+    content = b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\0" * records
+    return b"\xff\xed" + struct.pack(">H", 2 + len(content)) + content
+
+
+JPEG = encode(GREY, "JPEG")
+
+
 def strokes(ink, page=(0, 0, 0, 0)):
     """A plus sign of one colour on a page of another, RGBA."""
     picture = np.empty((30, 30, 4), np.uint8)
@@ -255,6 +268,12 @@ def test_the_cap_itself_is_taken_and_one_pixel_more_is_not():
         pytest.param(
             encode(GREY, "JPEG", progressive=True).replace(b"\xff\xd9", b"\xff\xda" * 99), id="scans"
         ),
+        pytest.param(JPEG[:2] + photoshop(5400) * 240 + JPEG[2:], id="Photoshop's records"),
+        pytest.param(b"\xff\xd8\xff\0" + b"\x7f" * (32_641 * 480 - 2) + JPEG[2:], id="bytes of no segment"),
+        pytest.param(b"\xff\xd8" + (b"\xff\xf0" + b"\x7f" * 32_639) * 480 + JPEG[2:], id="extensions"),
+        pytest.param(
+            bmp(4000, 4000, bits=8, encoding=1) + bytes(1024) + b"\1\0" * 4_000_000, id="BMP in runs"
+        ),
     ],
 )
 def test_a_file_made_to_take_long_does_not(data):
@@ -262,6 +281,25 @@ def test_a_file_made_to_take_long_does_not(data):
     with suppress(PictureError):
         decode(data)
     assert time.process_time() - start < 0.5
+
+
+def test_texts_and_profiles_cost_nothing():
+    text = zlib.compress(bytes(900_000))
+    data = png(*(chunk(b"zTXt", b"k%d\0\0" % n + text) for n in range(100)), chunk(b"iCCP", b"k\0\0" + text))
+    start = time.process_time()
+    for _ in range(10):
+        assert decode(data).shape == (2, 2)
+    assert time.process_time() - start < 0.5
+
+
+def test_a_jpeg_keeps_its_turn_and_its_colours_without_what_applications_left():
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    plain = encode(Image.fromarray(COLOURS).convert("CMYK"), "JPEG", exif=turned, quality=95)
+    full = plain[:2] + photoshop(9) + plain[2:]
+    full = full.replace(b"\xff\xdb", b"\xff\xfe\0\5abc\xff\xe2\0\4ab\xff\xff\xdb", 1)
+    assert decode(full, 3).shape == (30, 20, 3)
+    np.testing.assert_array_equal(decode(full, 3), decode(plain, 3))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
