@@ -25,6 +25,8 @@ threads = settings.threads
 preload_app = True
 graceful_timeout = settings.graceful_timeout
 keepalive = 5
+# By default a client on this machine could set SCRIPT_NAME with a header, and be answered 500.
+forwarder_headers = ""
 loglevel = settings.log_level.lower()
 # One line a request comes from the application, with the request's id.
 accesslog = None

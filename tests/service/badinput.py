@@ -638,6 +638,7 @@ NO_HTTP: dict[str, Send] = {
     "a header bomb of one": raw(lambda: head("X-A: " + "a" * 10 * MIB)),
     "a header bomb of many": raw(lambda: head(*[f"X-{n}: {n}" for n in range(300_000)])),
     "a request line without end": raw(lambda: b"GET /" + b"a" * 10 * MIB),
+    "a header that moves the application": raw(lambda: head("SCRIPT_NAME: /x")),
     "a header cut short": raw(lambda: head("Content-Length: 3")[:-10]),
 }
 
