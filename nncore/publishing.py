@@ -1,10 +1,12 @@
 """Versions on disk: `<models>/<name>/<number>/model.safetensors` with `version.json` beside it."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ MODEL_FILE = "model.safetensors"
 VERSION_FILE = "version.json"
 # The highest number ever given: it outlives the folder, so that a number is never given twice.
 COUNTER_FILE = ".last-version"
+MOST_FACTS_BYTES = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
 
@@ -25,7 +28,7 @@ def versions(model: Path) -> list[int]:
         entries = list(os.scandir(model))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9]\d{0,8}", entry.name))
+    return sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
 
 
 def publish(model: Path, data: bytes, **about: Any) -> int:
@@ -73,10 +76,31 @@ def _last_number(model: Path) -> int:
 def read_facts(version: Path) -> dict[str, Any]:
     """Return what version.json says: SHA-256, size, time; nothing where there is none to be read."""
     try:
-        facts = json.loads((version / VERSION_FILE).read_bytes())
+        facts = json.loads(read_file(version / VERSION_FILE, MOST_FACTS_BYTES))
+        # Python reads lone surrogates, which nobody could be sent.
+        json.dumps(facts, ensure_ascii=False).encode()
     except (OSError, ValueError, RecursionError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    kinds = {"version": int, "sha256": str, "bytes": int, "published": str, "origin": str}
+    if not isinstance(facts, dict) or any(
+        type(facts.get(n, kind())) is not kind for n, kind in kinds.items()
+    ):
+        return {}
+    return facts if abs(facts.get("bytes", 0)) < 2**63 else {}
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a file; raises OSError where there is no regular one, or a larger one.
+
+    A pipe in its place would be waited for without end.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file")
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"has more than {most_bytes:,} bytes")
+    return data
 
 
 def write_synced(path: Path, data: bytes) -> None:

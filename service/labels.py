@@ -4,10 +4,11 @@ import json
 import logging
 from pathlib import Path
 
-from nncore.publishing import replace_file
+from nncore.publishing import read_file, replace_file
 
 STABLE = "stable"
 LABELS_FILE = "labels.json"
+MOST_LABELS_BYTES = 1 << 20
 
 logger = logging.getLogger(__name__)
 
@@ -15,16 +16,21 @@ logger = logging.getLogger(__name__)
 def read_labels(model: Path) -> dict[str, int] | None:
     """Return a model's labels; None, and a line in the log, where the file cannot be used."""
     try:
-        labels = json.loads((model / LABELS_FILE).read_bytes())
+        labels = json.loads(read_file(model / LABELS_FILE, MOST_LABELS_BYTES))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         logger.error("%s/%s cannot be read: %s", model.name, LABELS_FILE, error)
         return None
-    if not isinstance(labels, dict) or not all(type(number) is int for number in labels.values()):
+    if not isinstance(labels, dict) or not all(_is_label(name, number) for name, number in labels.items()):
         logger.error('%s/%s must be like {"%s": 1}', model.name, LABELS_FILE, STABLE)
         return None
     return labels
+
+
+def _is_label(name: str, number: object) -> bool:
+    # Lone surrogates are not printable, and larger numbers no JSON for everybody: GET /models shows both.
+    return name.isprintable() and type(number) is int and abs(number) < 10**9
 
 
 def write_label(model: Path, label: str, number: int) -> None:

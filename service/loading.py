@@ -9,7 +9,7 @@ from pathlib import Path
 from nncore.artifact import MOST_FILE_BYTES, from_bytes
 from nncore.errors import ArtifactError
 from nncore.predictor import Predictor
-from nncore.publishing import MODEL_FILE, VERSION_FILE, read_facts
+from nncore.publishing import MODEL_FILE, VERSION_FILE, read_facts, read_file
 
 # Predictors of versions that no label names, kept in memory a model; the first loaded goes first.
 MOST_UNLABELLED = 4
@@ -59,8 +59,7 @@ class Loading:
         if number not in self.numbers:
             raise ArtifactError("a label names it, but it is not there")
         try:
-            with (folder / MODEL_FILE).open("rb") as file:
-                data = file.read(MOST_FILE_BYTES + 1)
+            data = read_file(folder / MODEL_FILE, MOST_FILE_BYTES)
         except OSError as error:
             raise ArtifactError(f"{MODEL_FILE}: {error.strerror}") from None
         sha256 = hashlib.sha256(data).hexdigest()

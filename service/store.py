@@ -105,7 +105,9 @@ class Store:
     def names(self) -> list[str]:
         """Return the names of all models that have a version, in order."""
         folders = self.root.iterdir() if self.root.is_dir() else []
-        return sorted(folder.name for folder in folders if NAME.fullmatch(folder.name) and versions(folder))
+        return sorted(
+            folder.name for folder in folders if NAME.fullmatch(folder.name) and self._numbers(folder.name)
+        )
 
     def entries(self) -> dict[str, Entry]:
         """Return what is known of every model, looked up anew."""
@@ -117,6 +119,15 @@ class Store:
                 # It went between the two looks.
                 continue
         return found
+
+    def _numbers(self, model: str) -> tuple[int, ...]:
+        """Return the numbers of a model's versions; those known before where its folder cannot be read."""
+        try:
+            return tuple(versions(self.root / model))
+        except OSError as error:
+            logger.error("the folder of %s cannot be read: %s", model, error.strerror)
+            entry = self._entries.get(model)
+            return entry.numbers if entry else ()
 
     def _stamp(self, model: str) -> tuple[int, ...]:
         """Return what changes when a version appears or a label moves."""
@@ -137,7 +148,7 @@ class Store:
             return
         try:
             stamp = self._stamp(model)
-            numbers = tuple(versions(self.root / model))
+            numbers = self._numbers(model)
             before = self._entries.get(model)
             changed = max(stamp[:1] + stamp[2:3], default=0)
             settled = time.time_ns() - changed > SETTLED_NS

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncore import publishing
-from nncore.publishing import MODEL_FILE, NAME, VERSION_FILE, publish, read_facts, replace_file, versions
+from nncore.publishing import (
+    MODEL_FILE,
+    NAME,
+    VERSION_FILE,
+    publish,
+    read_facts,
+    read_file,
+    replace_file,
+    versions,
+)
 
 
 def test_versions_are_numbered_from_one_and_carry_their_facts(tmp_path):
@@ -150,7 +160,10 @@ def test_publishers_in_processes_get_numbers_of_their_own(tmp_path):
         assert {(tmp_path / str(number) / MODEL_FILE).read_text() for number in mine} == {name}
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "[" * 100_000])
+WRONG_FACTS = ['{"sha256": [1]}', '{"bytes": "x"}', f'{{"bytes": {2**63}}}', '{"published": "\\ud800"}']
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "[" * 100_000, *WRONG_FACTS])
 def test_facts_that_cannot_be_read_are_none(tmp_path, text):
     if text is not None:
         (tmp_path / VERSION_FILE).write_text(text)
@@ -179,3 +192,23 @@ def test_a_number_is_never_given_twice_even_after_a_deletion(tmp_path):
     shutil.rmtree(tmp_path / "4")
     shutil.rmtree(tmp_path / "2")
     assert publish(tmp_path, b"z") == 5
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / VERSION_FILE)
+    assert read_facts(tmp_path) == {}
+    with pytest.raises(OSError, match="not a regular file"):
+        read_file(tmp_path / VERSION_FILE, 10)
+
+
+def test_a_file_of_more_than_it_may_have_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 11)
+    assert read_file(tmp_path / "file", 11) == b"x" * 11
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        read_file(tmp_path / "file", 10)
+
+
+def test_only_plain_digits_are_a_version(tmp_path):
+    for name in ("1", "12", "01", "+1", "1e3", "\uff12", "1\uff12", "0", "-1", "1.0", "1000000000"):
+        (tmp_path / name).mkdir()
+    assert versions(tmp_path) == [1, 12]

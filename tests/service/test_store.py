@@ -1,8 +1,10 @@
 """Which version a model serves: good ones, damaged ones, and labels that come and go."""
 
+import errno
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -398,3 +400,67 @@ def test_a_version_that_was_removed_by_hand_and_made_anew_is_loaded_anew(model: 
     wait_for(lambda: store.get("xor").sha256 != before, "the new file's answer", seconds=2)
 
     assert store.get("xor").sha256 == hashlib.sha256(xor_file(2)).hexdigest()
+
+
+@pytest.mark.parametrize("labels", [f'{{"x": {10**30}}}', '{"\\ud800": 1}', '{"stable": "1"}', "[]"])
+def test_labels_that_nobody_could_be_shown_are_left_out(
+    make_app: Callable[..., Flask], model: Path, labels: str
+) -> None:
+    (model / LABELS_FILE).write_text(labels)
+    client = make_app().test_client()
+
+    assert served(client) == 1
+    assert json.loads(client.get("/models/xor").data)["labels"] == {"stable": 1}
+    assert client.get("/models").status_code == 200
+
+
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(
+    make_app: Callable[..., Flask], model: Path, xor_file: File
+) -> None:
+    number = publish(model, xor_file(2))
+    (model / str(number) / MODEL_FILE).unlink()
+    for path in (model / str(number) / MODEL_FILE, model / "labels.new"):
+        os.mkfifo(path)
+    (model / "labels.new").replace(model / LABELS_FILE)
+    client = make_app().test_client()
+
+    assert served(client) == 1
+    found = json.loads(client.get("/models/xor").data)
+    assert found["failures"] == {str(number): f"{MODEL_FILE}: is not a regular file"}
+
+
+def test_a_version_file_that_says_odd_things_is_not_shown(
+    make_app: Callable[..., Flask], model: Path
+) -> None:
+    (model / "1" / VERSION_FILE).write_text('{"bytes": "many", "published": "\\ud800"}')
+    answer = make_app().test_client().get("/models/xor/versions/1")
+
+    assert answer.status_code == 200
+    assert "bytes" not in json.loads(answer.data)
+
+
+def test_a_model_whose_folder_cannot_be_read_leaves_the_others_alone(
+    make_app: Callable[..., Flask], model: Path
+) -> None:
+    loop = model.parent / "loop"
+    loop.symlink_to(loop)
+    client = make_app().test_client()
+
+    assert served(client) == 1
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/models/loop").status_code == 404
+
+
+def test_a_folder_that_cannot_be_read_any_more_has_not_gone(
+    make_app: Callable[..., Flask], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_app().test_client()
+    assert served(client) == 1
+
+    def too_many_open_files(folder: Path) -> list[int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(folder))
+
+    monkeypatch.setattr("service.store.versions", too_many_open_files)
+    (model / "touched").touch()
+    assert served(client) == 1
+    assert json.loads(client.get("/models/xor").data)["versions"] == [1]
