@@ -1,14 +1,18 @@
-"""gunicorn's threaded worker, with three of its ways of ending mended."""
+"""gunicorn's threaded worker, with its ways of ending and of waiting mended."""
 
+import errno
 import select
 import signal
 import socket
+import struct
 import time
 from contextlib import suppress
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+# Seconds of silence after which a client that has begun a request, or does not take its answer, has gone.
+SILENCE_SECONDS = 10
 # Seconds that a client may take to close its end of a connection that is not kept.
 LINGER_SECONDS = 1.0
 
@@ -38,6 +42,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         gunicorn waits in the thread that accepts and dispatches, where all other clients wait with it.
         """
+        if not isinstance(conn.sock, _Client):
+            conn.sock = _Client(conn.sock)
         kept = super().handle(conn)
         if kept is False:
             _part(conn.sock)
@@ -56,6 +62,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 if not select.select([listener], [], [], 0)[0]:
                     break
                 self.accept(listener)
+
+
+class _Client(socket.socket):
+    """A client's connection on which nothing is waited for without end.
+
+    gunicorn has no limit of its own: as many clients as there are threads, gone to sleep in the middle of a
+    request, and the worker would answer nobody. The kernel keeps the time, which costs a request nothing.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE_SECONDS, 0))
+
+    def recv(self, *how: int) -> bytes:
+        """Return what has come; after a silence nothing, as from a client that has gone."""
+        try:
+            return super().recv(*how)
+        except BlockingIOError:
+            return b""
+
+    def sendall(self, *what: Any) -> None:
+        """Send all of it; after a silence fail, as with a client that has gone."""
+        try:
+            super().sendall(*what)
+        except BlockingIOError:
+            raise BrokenPipeError(errno.EPIPE, "the client takes nothing any more") from None
 
 
 def _part(connection: socket.socket) -> None:

@@ -130,6 +130,24 @@ def test_clients_that_send_slowly_hold_nobody_up(start: Callable[..., Service]) 
         assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
+def test_clients_that_fall_silent_in_a_request_are_given_up(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=2)
+    address = ("127.0.0.1", service.port)
+    with (
+        socket.create_connection(address, timeout=DEADLINE) as in_its_header,
+        socket.create_connection(address, timeout=DEADLINE) as in_its_body,
+    ):
+        in_its_header.sendall(HEAD[:20])
+        in_its_body.sendall(HEAD + XOR[:10])
+        wait_for(lambda: held(service) == 2, "silent connections", service)
+
+        # No thread is left until they are.
+        assert service.ask("GET", "/healthz").status == 200
+        assert in_its_header.recv(100) == b""
+        assert answer_on(in_its_body).startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in service.log
+
+
 def test_the_port_is_free_again_after_a_stop(start: Callable[..., Service]) -> None:
     first = start(workers=1)
     assert first.stop() == 0
