@@ -42,9 +42,11 @@ def _address(host: str) -> None:
         raise ValidationError("Must be an address of this machine, or a name for one.") from None
 
 
-def _folder_or_nothing(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValidationError("Must be a folder, or a name for a new one.")
+def _writable_folder(path: Path) -> None:
+    # What is there already: the folder itself, or the one that it will be made in.
+    there = next((folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder)), path)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValidationError("Must be a folder that the service may write to, or a name for a new one.")
 
 
 def _folder(path: Path) -> None:
@@ -65,7 +67,7 @@ class Settings:
     threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)
     graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)
     model_store: Path = _setting(
-        Path("var/models"), "folder of the models that are served; written to", validate=_folder_or_nothing
+        Path("var/models"), "folder of the models that are served; written to", validate=_writable_folder
     )
     shipped_models: Path = _setting(
         HOME / "models",

@@ -176,3 +176,24 @@ def test_the_documented_defaults_are_the_real_ones() -> None:
     assert literal.items() <= real.items()
     # The others have words for a default: one a core, and the folder beside the package.
     assert NAMES - literal.keys() == {"NNSERVE_WORKERS", "NNSERVE_SHIPPED_MODELS"}
+
+
+def test_a_store_that_may_not_be_written_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NNSERVE_MODEL_STORE", str(tmp_path / "new" / "store"))
+    assert read_settings().model_store == tmp_path / "new" / "store"
+
+    asked: list[Path] = []
+    # Root may write anywhere, so the tests cannot take the right away.
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append(path))
+    with pytest.raises(SettingsError, match=r"NNSERVE_MODEL_STORE: Must be a folder that .* may write to"):
+        read_settings()
+    assert asked == [tmp_path]
+
+
+def test_a_store_below_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NNSERVE_MODEL_STORE", str(tmp_path / "file" / "store"))
+    with pytest.raises(SettingsError, match="NNSERVE_MODEL_STORE"):
+        read_settings()
