@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import Any
 
@@ -37,3 +38,9 @@ def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
     """Before the workers fork: leave what is loaded out of every later garbage collection."""
     gc.freeze()
     keep_little()
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn hands them over)
+    """Let a signal end a worker that is still booting: the master's handlers, inherited, would swallow it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
