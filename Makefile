@@ -1,6 +1,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --editable
+WITHOUT_C := echo "Without a C compiler HTTP is parsed in Python: fewer requests a second, nothing else."
 export PIP_CONSTRAINT := constraints.txt
 export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -35,10 +37,10 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 
 .venv/serve: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing nnserve into .venv …"
-	@$(BIN)/pip install --quiet --editable .
+	@$(INSTALL) '.[fast]' 2>/dev/null || { $(INSTALL) . && $(WITHOUT_C); }
 	@touch $@
 
 .venv/develop: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing nnserve and what its tests need into .venv …"
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(INSTALL) '.[dev,fast]' 2>/dev/null || { $(INSTALL) '.[dev]' && $(WITHOUT_C); }
 	@touch .venv/serve $@
