@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ XOR = json.dumps({"model": "xor", "inputs": [[0, 1], [1, 1]]}).encode()
 
 @dataclass(frozen=True)
 class Shot:
-    """One request: when it was sent whole, what came back, and how it failed if it did."""
+    """One request: when it was sent whole and answered, what came back, and how it failed if it did."""
 
     sent: float
     version: int | None = None
     status: int | None = None
     failure: str = ""
+    answered: float = math.inf
 
 
 class Hammer(threading.Thread):
@@ -60,7 +62,7 @@ class Hammer(threading.Thread):
             return Shot(sent, failure=repr(error))
         if response.will_close:
             self.connection.close()
-        return Shot(sent, answer.get("version"), response.status)
+        return Shot(sent, answer.get("version"), response.status, answered=time.monotonic())
 
 
 @contextmanager
