@@ -6,8 +6,6 @@ checked before a pixel is decoded, and whatever a reader raises becomes one Pict
 """
 
 from collections.abc import Callable
-from contextlib import suppress
-from ctypes import CDLL
 from io import BytesIO
 from typing import Literal
 
@@ -23,6 +21,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from nncore.errors import PictureError
 from nncore.types import ByteArray
 from service.image_headers import check_bmp, check_jpeg, check_png, gif_size, kind_of, orientation, webp_size
+from service.memory import return_freed
 
 # A figure shows no more in a longer picture; the rest would only take time and memory.
 LONGEST = 1024
@@ -81,7 +80,7 @@ def decode_picture(data: bytes, *, channels: Literal[1, 3], max_pixels: int) -> 
         raise PictureError(f"the {kind} picture is damaged or incomplete; send a whole file") from error
     if size[0] * size[1] > LARGE:
         del picture
-        _return_memory()
+        return_freed()
     return pixels
 
 
@@ -171,9 +170,3 @@ def _array(picture: Image.Image) -> ByteArray:
     width, height = picture.size
     shape = (height, width) if picture.mode == "L" else (height, width, 3)
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(shape)
-
-
-def _return_memory() -> None:
-    """Give freed memory back to the system: glibc keeps Pillow's blocks, 70 MB a thread for 16 megapixels."""
-    with suppress(AttributeError, OSError):  # another libc
-        CDLL(None).malloc_trim(0)

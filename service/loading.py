@@ -47,9 +47,10 @@ class Loading:
                 logger.error("version %d of %s cannot be served: %s", number, self.model.name, error)
         return self.loaded.get(number)
 
-    def kept(self, labelled: Collection[int]) -> dict[int, Served]:
-        """Return what is to stay in memory: the labelled versions and a few others."""
-        others = [number for number in self.loaded if number not in labelled]
+    def kept(self, labels: Mapping[str, int], stable: Served | None) -> dict[int, Served]:
+        """Return what is to stay in memory: what is labelled or served by default, and a few others."""
+        needed = {*labels.values(), *([stable.version] if stable else [])}
+        others = [number for number in self.loaded if number not in needed]
         dropped = others[:-MOST_UNLABELLED]
         return {number: served for number, served in self.loaded.items() if number not in dropped}
 

@@ -24,6 +24,7 @@ WSGI = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 # Where a view leaves the version that answers, for the log line.
 SERVED = "nnserve.served"
 STDERR = 2
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def configure_logging(settings: "Settings") -> None:
@@ -42,7 +43,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         self.converter = time.gmtime
-        super().__init__("%(asctime)s %(levelname)s [%(request_id)s] %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        super().__init__("%(asctime)s %(levelname)s [%(request_id)s] %(message)s", TIME_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -97,7 +98,7 @@ class Observed:
 
 def text_line(environ: Environ, status: str, seconds: float, request_id: str) -> bytes:
     """Return a request's log line as text."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = time.strftime(TIME_FORMAT, time.gmtime())
     model, version = environ.get(SERVED, ("", ""))
     served = f" {model}/{version}" if model else ""
     what = f"{environ['REQUEST_METHOD']} {_path(environ)} {status[:3]} {seconds * 1000:.2f} ms{served}"

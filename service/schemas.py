@@ -15,12 +15,17 @@ MOST_FIELDS = 100
 _NAME: dict[str, Any] = {"required": "is missing", "invalid": "must be a text", "null": "must be a text"}
 
 
+def number_or_label(text: str) -> int | str:
+    """Return the number that a text of digits is, else the text: a label."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
 class Version(fields.Field[int | str]):
     """A version's number, or a label."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | str:
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-            value = int(value)
+        if isinstance(value, str):
+            value = number_or_label(value)
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
             raise ValidationError("must be a version's number or a label")
         if isinstance(value, int) and not 1 <= value < 10**9:

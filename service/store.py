@@ -185,7 +185,7 @@ class Store:
             stable = next(filter(None, map(loading.get, older)), None)
         if stable is not None and stable is not serving:
             logger.info("serving version %d of %s", stable.version, model)
-        loaded = loading.kept({*labels.values(), stable.version if stable else 0})
+        loaded = loading.kept(labels, stable)
         return Entry(stamp, settled, numbers, labels, stable, loaded, loading.failures)
 
     def _load(self, model: str, number: int) -> Served | None:
@@ -198,7 +198,7 @@ class Store:
                 return entry.loaded.get(number)
             loading = Loading(self.root / model, entry.numbers, entry.loaded)
             served = loading.get(number)
-            kept = loading.kept({*entry.labels.values(), entry.stable.version if entry.stable else 0})
+            loaded = loading.kept(entry.labels, entry.stable)
             failures = {**entry.failures, **loading.failures}
-            self._entries[model] = replace(entry, loaded=kept, failures=failures)
+            self._entries[model] = replace(entry, loaded=loaded, failures=failures)
             return served

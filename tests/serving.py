@@ -199,3 +199,16 @@ def wait_for(
             log = f"; the log:\n{service.log}" if service else ""
             raise AssertionError(f"no {meaning} within {seconds:g} s{log}")
         time.sleep(0.01)
+
+
+def nnserve(*arguments: object, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run the `nnserve` command as a shell would, with settings in lower case."""
+    return subprocess.run(
+        [NNSERVE, *map(str, arguments)],
+        env=environment(settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )

@@ -8,7 +8,7 @@ from nncore.config import to_json
 from nncore.publishing import read_facts
 from service import codec
 from service.errors import NotServable
-from service.schemas import ModelSummary, VersionDetail
+from service.schemas import ModelSummary, VersionDetail, number_or_label
 from service.store import Entry, Store
 
 blueprint = Blueprint("models", __name__)
@@ -34,7 +34,7 @@ def show_model(model: str) -> Response:
 def show_version(model: str, version: str) -> Response:
     """Show one version, by its number or a label."""
     store = _store()
-    number = store.number(model, _number_or_label(version))
+    number = store.number(model, number_or_label(version))
     labels = [label for label, target in store.entry(model).labels.items() if target == number]
     facts = read_facts(store.root / model / str(number))
     document = facts | {"model": model, "version": number, "labels": labels}
@@ -57,10 +57,6 @@ def _summary(name: str, entry: Entry) -> dict[str, Any]:
         }
     )
     return shown
-
-
-def _number_or_label(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _store() -> Store:

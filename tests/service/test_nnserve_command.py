@@ -1,26 +1,13 @@
 """The `nnserve` command, as a shell runs it."""
 
 import dataclasses
-import subprocess
 from pathlib import Path
 
 import pytest
-from serving import DEADLINE, NNSERVE, Service, environment, free_port
+from serving import Service, free_port, nnserve
 from sketches import Digit
 
 from service.settings import Settings
-
-
-def nnserve(*arguments: object, folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [NNSERVE, *map(str, arguments)],
-        env=environment(settings),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
 
 
 @pytest.fixture

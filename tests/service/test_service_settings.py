@@ -4,12 +4,11 @@ import dataclasses
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import DEADLINE, NNSERVE, ROOT, Service, environment, free_port
+from serving import ROOT, Service, free_port, nnserve
 
 from service.settings import Settings, SettingsError, read_settings
 
@@ -131,15 +130,7 @@ def test_the_address_that_nnserve_predict_reads_is_no_unknown_name(monkeypatch: 
 def test_a_wrong_setting_stops_the_start_with_one_line(
     tmp_path: Path, settings: dict[str, object], said: str
 ) -> None:
-    process = subprocess.run(
-        [NNSERVE, "web"],
-        env=environment(settings),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    process = nnserve("web", folder=tmp_path, **settings)
 
     assert process.returncode == 1
     assert re.fullmatch(said, process.stderr.strip())
