@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from marshmallow import ValidationError, fields
 
-from service.errors import MOST_ERRORS
+from service.problems import MOST_ERRORS
 
 # Nobody's example has more axes than batch, height, width and channels; the rest is an attack.
 MOST_AXES = 6

@@ -10,8 +10,8 @@ import numpy as np
 
 from nncore.artifact import Card
 from nncore.errors import PictureError
-from service.errors import MOST_ERRORS, FieldError, Invalid
 from service.images import decode_picture
+from service.problems import MOST_ERRORS, FieldError, Invalid
 from service.settings import Settings
 
 Numbers = np.ndarray[Any, np.dtype[Any]]

@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields
 
 from service import codec
-from service.errors import BadBody, FieldError, Invalid
 from service.fields import Array, Texts, complaints
+from service.problems import BadBody, FieldError, Invalid
 
 # More than that can only be wrong, and each unknown one would take marshmallow 5 µs.
 MOST_FIELDS = 100

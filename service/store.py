@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nncore.publishing import NAME, versions
-from service.errors import NotFound, NotServable
 from service.labels import LABELS_FILE, STABLE, read_labels
 from service.loading import Loading, Served
+from service.problems import NotFound, NotServable
 
 # A folder that changed this recently may change again within the same tick of the file system's clock.
 SETTLED_NS = 100_000_000

@@ -7,7 +7,7 @@ from typing import Any
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from service.errors import FieldError, Invalid
+from service.problems import FieldError, Invalid
 from service.schemas import PREDICT_FORM, load
 
 # Fields beside the files are a model's name and a version. Werkzeug holds its 64 KiB reading buffer against

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app
 from nncore.config import to_json
 from nncore.publishing import read_facts
 from service import codec
-from service.errors import NotServable
+from service.problems import NotServable
 from service.schemas import ModelSummary, VersionDetail, number_or_label
 from service.store import Entry, Store
 

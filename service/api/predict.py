@@ -7,10 +7,10 @@ from flask import Blueprint, Response, current_app, request
 from nncore.errors import InputError
 from nncore.predictor import answers
 from service import codec, inputs
-from service.errors import BadBody, FieldError, Invalid, TooLarge, WrongMediaType
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
+from service.problems import BadBody, FieldError, Invalid, TooLarge, WrongMediaType
 from service.schemas import load_predict
 from service.settings import Settings
 from service.uploads import FILE_FIELD, load_upload

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from serving import wait_for
 
 from nncore.publishing import MODEL_FILE, VERSION_FILE, publish
-from service.errors import NotFound, NotServable
+from service.problems import NotFound, NotServable
 from service.labels import LABELS_FILE, write_label
 from service.loading import MOST_UNLABELLED
 from service.store import Store

@@ -1,0 +1,102 @@
+"""One database for the job table and the queue: SQLite by default, PostgreSQL by its URL."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Double, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+MEANING = "must be like sqlite:///var/nnserve.db or postgresql://user:password@host/database"
+# Longer than somebody else's backup or vacuum may hold a write lock; a request that waits longer is told.
+LOCKED_SECONDS = 15
+
+
+class clock(GenericFunction[float]):  # noqa: N801 (a function of SQL's)
+    """The database's own time in seconds since 1970, one clock for all machines that share it."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(clock, SQLITE)
+def _clock_of_sqlite(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(clock, POSTGRESQL)
+def _clock_of_postgresql(*_: Any, **__: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+def parse_url(text: str) -> URL:
+    """Return a database's URL; raises ValueError that says what would be right."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError(MEANING) from None
+    if url.get_backend_name() == SQLITE and url.database not in (None, "", ":memory:"):
+        return url
+    if url.get_backend_name() == POSTGRESQL and url.database:
+        return url.set(drivername="postgresql+psycopg")
+    raise ValueError(MEANING)
+
+
+class Database:
+    """Connections to the database. None is opened before the first use, so that none crosses a fork."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == SQLITE
+        if self.is_sqlite:
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(url, connect_args={"timeout": LOCKED_SECONDS})
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            # A server that was restarted leaves dead connections behind.
+            self.engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, turn: str = "") -> Iterator[Connection]:
+        """Open a transaction that writes: committed at the end of the block, rolled back by an error.
+
+        Of those that name the same `turn` only one is open at a time, on all machines.
+        """
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if turn and not self.is_sqlite:
+                key = zlib.crc32(turn.encode())
+                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # The module would begin transactions by itself, and too late: see `_begin_sqlite`.
+    connection.isolation_level = None
+    # Readers and a writer at once; and a row that was answered for outlives a power cut.
+    for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+        connection.execute(f"pragma {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that first reads and then writes fails where another wrote in between, and no waiting
+    # helps: who is going to write says so at the start.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("begin immediate" if writes else "begin")

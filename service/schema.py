@@ -1,0 +1,130 @@
+"""The tables, and how a database of an older nnserve is brought up to date."""
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    select,
+    update,
+)
+
+from service.database import Database
+
+METADATA = MetaData()
+# SQLite counts up by itself only in a column of exactly this type.
+_COUNTED = BigInteger().with_variant(Integer, "sqlite")
+
+# One row a training run that was asked for; the truth about it.
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("number", _COUNTED, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # Recipe, dataset's SHA-256, version to start from and promotion, as they were when it was accepted.
+    Column("plan", JSON, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_sha256", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    # The fencing token: who holds an older one than this writes nothing more.
+    Column("token", Integer, nullable=False, default=0),
+    # Counts up while somebody runs the job.
+    Column("heartbeat", Integer, nullable=False, default=0),
+    Column("trainer", Text),
+    # Times in a row that it was begun and came no further.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("epochs", Integer, nullable=False),
+    Column("seconds", Double, nullable=False, default=0.0),
+    Column("seconds_left", Double),
+    # Reserved before it is published.
+    Column("version", Integer),
+    Column("events", Integer, nullable=False, default=0),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", Text),
+    UniqueConstraint("client", "idempotency_key"),
+    Index("jobs_by_state", "state", "number"),
+    Index("jobs_by_model", "model", "number"),
+)
+
+# What became of a job, in order, without gaps: its numbers run from 1.
+EVENTS = Table(
+    "job_events",
+    METADATA,
+    Column("job", _COUNTED, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("time", Double, nullable=False),
+)
+
+# The history of every label.
+LABEL_MOVES = Table(
+    "label_moves",
+    METADATA,
+    Column("number", _COUNTED, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("time", Double, nullable=False),
+    Index("label_moves_by_model", "model", "label", "number"),
+)
+
+# The trainers that have been seen; `heartbeat` counts up while one lives.
+TRAINERS = Table(
+    "trainers",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("heartbeat", Integer, nullable=False, default=0),
+    Column("seen", Double, nullable=False),
+)
+
+_SCHEMA = Table("schema_version", METADATA, Column("number", Integer, nullable=False))
+
+# What makes of a database of each version one of the next. The first begins with an empty one.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (METADATA.create_all,)
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer nnserve."""
+
+
+def migrate(database: Database) -> None:
+    """Create the tables, or bring those of an older nnserve up to date; several may try at once.
+
+    Raises NewerSchema where a newer nnserve has been here.
+    """
+    with database.writing(turn="migration") as connection:
+        there = inspect(connection).has_table(_SCHEMA.name)
+        number = connection.scalar(select(_SCHEMA.c.number)) if there else None
+        if number is not None and number > len(MIGRATIONS):
+            known = len(MIGRATIONS)
+            raise NewerSchema(
+                f"the database has schema {number}, this nnserve knows up to {known}: upgrade it"
+            )
+        for migration in MIGRATIONS[number or 0 :]:
+            migration(connection)
+        if number is None:
+            connection.execute(_SCHEMA.insert().values(number=len(MIGRATIONS)))
+        elif number < len(MIGRATIONS):
+            connection.execute(update(_SCHEMA).values(number=len(MIGRATIONS)))
+    database.close()
