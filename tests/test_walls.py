@@ -65,6 +65,7 @@ SERVICE = [
     "service.loading",
     "service.seeding",
     "service.store",
+    "service.jobs",
     "service.observe",
     "service.api",
     "service.api.health",
