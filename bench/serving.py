@@ -96,6 +96,7 @@ def serve(app: str | None, store: str, core: int) -> Iterator[int]:
         port: int = free.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *([app] if app else [])]
     settings = {"NNSERVE_PORT": str(port), "NNSERVE_WORKERS": "1", "NNSERVE_MODEL_STORE": store}
+    settings["NNSERVE_DATABASE_URL"] = f"sqlite:///{store}/nnserve.db"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=log)
         try:

@@ -1,4 +1,4 @@
-"""The HTTP service: `create_app` wires settings, store and views into one Flask application.
+"""The HTTP service: `create_app` wires settings, database, store and views into one Flask application.
 
 Imports stand inside, so that `import service.client` needs no Flask.
 """
@@ -17,18 +17,24 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     from service import errors, observe
     from service.api import health, models, predict
+    from service.database import Database, parse_url
+    from service.schema import migrate
     from service.seeding import seed
     from service.settings import read_settings
     from service.store import Store
 
     settings = settings or read_settings()
     observe.configure_logging(settings)
+    database = Database(parse_url(settings.database_url))
+    # The one place before the workers fork; it closes its connections again.
+    migrate(database)
     seed(settings.model_store, settings.shipped_models)
     store = Store(settings.model_store)
     store.entries()
 
     app = Flask("service", static_folder=None)
     app.extensions["settings"] = settings
+    app.extensions["database"] = database
     app.extensions["store"] = store
     errors.init_app(app)
     for view in (predict, models, health):

@@ -12,6 +12,8 @@ import environs
 from environs import Env
 from marshmallow import ValidationError, validate
 
+from service.database import POSTGRESQL, parse_url
+
 # Beside the packages in a checkout; inside this one where nnserve was installed from a wheel.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 HOME = _CHECKOUT if (_CHECKOUT / "gunicorn.conf.py").exists() else _CHECKOUT / "service" / "share"
@@ -49,6 +51,18 @@ def _writable_folder(path: Path) -> None:
         raise ValidationError("Must be a folder that the service may write to, or a name for a new one.")
 
 
+def _database(text: str) -> None:
+    try:
+        url = parse_url(text)
+    except ValueError as error:
+        raise ValidationError(f"{str(error).capitalize()}.") from None
+    if url.get_backend_name() != POSTGRESQL:
+        file = Path(str(url.database))
+        _writable_folder(file.parent)
+        if os.path.lexists(file) and not (file.is_file() and os.access(file, os.W_OK)):
+            raise ValidationError("Must be a file that the service may write to, or a name for a new one.")
+
+
 def _folder(path: Path) -> None:
     if not path.is_dir():
         raise ValidationError("Must be a folder.")
@@ -73,6 +87,11 @@ class Settings:
         HOME / "models",
         "folder of the models that come with nnserve, brought into the store at the start",
         validate=_folder,
+    )
+    database_url: str = _setting(
+        "sqlite:///var/nnserve.db",
+        "database of jobs and of the histories of labels: SQLite, or PostgreSQL for several machines",
+        validate=_database,
     )
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)

@@ -1,4 +1,4 @@
-"""A real service to test: gunicorn as `nnserve web` starts it, with a port and a store of its own."""
+"""A real service to test: `nnserve web` as it is, with a port, a store and a database of its own."""
 
 import contextlib
 import http.client
@@ -46,6 +46,7 @@ class Service:
         self.port = settings.setdefault("port", free_port())
         self.host = settings.get("host", "127.0.0.1")
         self.store = Path(settings.setdefault("model_store", folder / "store"))
+        settings.setdefault("database_url", f"sqlite:///{folder}/nnserve-{self.port}.db")
         self.url = f"http://{self.host}:{self.port}"
         self.log_file = folder / f"service-{self.port}.log"
         began = time.monotonic()

@@ -46,13 +46,13 @@ NNCORE = [
 ]
 
 SERVICE = [
+    "service.database",
+    "service.schema",
     "service.settings",
     "service.memory",
     "service.worker",
     "service.requestid",
     "service.problems",
-    "service.database",
-    "service.schema",
     "service.codec",
     "service.errors",
     "service.fields",
@@ -67,6 +67,7 @@ SERVICE = [
     "service.store",
     "service.jobs",
     "service.observe",
+    "service.callers",
     "service.api",
     "service.api.health",
     "service.api.models",

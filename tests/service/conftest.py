@@ -61,7 +61,8 @@ def make_app(tmp_path: Path) -> Iterator[Callable[..., Flask]]:
 
     def make(**settings: Any) -> Flask:
         folders = {"model_store": tmp_path / "store", "shipped_models": tmp_path / "shipped"}
-        return create_app(Settings(**{**folders, **settings}))
+        database = {"database_url": f"sqlite:///{tmp_path}/nnserve.db"}
+        return create_app(Settings(**{**folders, **database, **settings}))
 
     yield make
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):

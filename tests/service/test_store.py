@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from serving import wait_for
 
 from nncore.publishing import MODEL_FILE, VERSION_FILE, publish
-from service.problems import NotFound, NotServable
 from service.labels import LABELS_FILE, write_label
 from service.loading import MOST_UNLABELLED
+from service.problems import NotFound, NotServable
 from service.store import Store
 
 File = Callable[[int], bytes]
