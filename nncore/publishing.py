@@ -9,6 +9,8 @@ import shutil
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ MODEL_FILE = "model.safetensors"
 VERSION_FILE = "version.json"
 # The highest number ever given: it outlives the folder, so that a number is never given twice.
 COUNTER_FILE = ".last-version"
+# Folders beside the versions that come and go; a kill may leave one behind.
+DRAFT, TRASH = ".draft-", ".trash-"
 MOST_FACTS_BYTES = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
@@ -37,33 +41,80 @@ def publish(model: Path, data: bytes, **about: Any) -> int:
     The version is written beside, flushed to disk and renamed: it is never seen half-written.
     `about` goes into version.json, with number, size, SHA-256 and time.
     """
+    while True:
+        number = next_number(model)
+        with drafted(model, number, data, **about) as draft:
+            if place(draft, model, number):
+                return number
+
+
+def next_number(model: Path) -> int:
+    """Take the number of a model's next version, and write down that it is taken.
+
+    Where others may do the same at this moment two can be given one number: `place` tells.
+    """
     model.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=model))
+    number = _highest(model) + 1
+    _write_counter(model, number)
+    return number
+
+
+@contextmanager
+def drafted(model: Path, number: int, data: bytes, **about: Any) -> Iterator[Path]:
+    """Write a version beside the others and flush it to disk; unless it is placed it goes again."""
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=model))
+    facts = {
+        "version": number,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "published": datetime.now(UTC).isoformat(timespec="seconds"),
+    } | about
     try:
         draft.chmod(0o755)
         write_synced(draft / MODEL_FILE, data)
-        number = max(_last_number(model), *versions(model), 0) + 1
-        while True:
-            facts = {
-                "version": number,
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "bytes": len(data),
-                "published": datetime.now(UTC).isoformat(timespec="seconds"),
-            } | about
-            write_synced(draft / VERSION_FILE, json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
-            try:
-                draft.rename(model / str(number))
-            except OSError:
-                # Somebody else published this number first; a folder that is not empty is never replaced.
-                if not (model / str(number)).exists():
-                    raise
-                number += 1
-                continue
-            # Raced by another publisher this may fall behind, but never behind the folders that are there.
-            replace_file(model / COUNTER_FILE, f"{number}\n".encode())
-            return number
+        write_synced(draft / VERSION_FILE, json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n")
+        sync_folder(draft)
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def place(draft: Path, model: Path, number: int) -> bool:
+    """Have a draft appear as a version; False where there is a folder of that number already."""
+    try:
+        draft.rename(model / str(number))
+    except OSError:
+        # A folder that is not empty is never replaced.
+        if not (model / str(number)).exists():
+            raise
+        return False
+    sync_folder(model)
+    return True
+
+
+def remove(model: Path, number: int) -> None:
+    """Make a version vanish at once, then delete its files; its number is never given again.
+
+    Raises FileNotFoundError where it is not there.
+    """
+    if _last_number(model) < (highest := _highest(model)):
+        # It was made by hand, and nobody wrote its number down.
+        _write_counter(model, highest)
+    trash = Path(tempfile.mkdtemp(prefix=TRASH, dir=model))
+    try:
+        (model / str(number)).rename(trash)
+        sync_folder(model)
+    finally:
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _highest(model: Path) -> int:
+    """Return the highest number that a version has or had."""
+    return max(_last_number(model), *versions(model), 0)
+
+
+def _write_counter(model: Path, number: int) -> None:
+    replace_file(model / COUNTER_FILE, f"{number}\n".encode())
 
 
 def _last_number(model: Path) -> int:
@@ -81,7 +132,7 @@ def read_facts(version: Path) -> dict[str, Any]:
         json.dumps(facts, ensure_ascii=False).encode()
     except (OSError, ValueError, RecursionError):
         return {}
-    kinds = {"version": int, "sha256": str, "bytes": int, "published": str, "origin": str}
+    kinds = {"version": int, "sha256": str, "bytes": int, "published": str, "origin": str, "job": str}
     if not isinstance(facts, dict) or any(
         type(facts.get(n, kind())) is not kind for n, kind in kinds.items()
     ):
@@ -122,7 +173,10 @@ def sync_folder(folder: Path) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file beside `path`, flush it to disk and rename it: readers see the old or the new."""
-    draft = path.with_name(f".draft-{path.name}-{os.getpid()}-{threading.get_ident()}")
-    write_synced(draft, data)
-    draft.replace(path)
+    draft = path.with_name(f"{DRAFT}{path.name}-{os.getpid()}-{threading.get_ident()}")
+    try:
+        write_synced(draft, data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     sync_folder(path.parent)

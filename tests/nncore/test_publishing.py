@@ -17,9 +17,13 @@ from nncore.publishing import (
     MODEL_FILE,
     NAME,
     VERSION_FILE,
+    drafted,
+    next_number,
+    place,
     publish,
     read_facts,
     read_file,
+    remove,
     replace_file,
     versions,
 )
@@ -107,7 +111,8 @@ def test_everything_is_on_disk_before_the_number_appears(tmp_path, monkeypatch):
     monkeypatch.setattr(publishing.os, "fsync", lambda descriptor: events.append("sync") or fsync(descriptor))
     monkeypatch.setattr(Path, "rename", lambda self, to: events.append("rename") or rename(self, to))
     publish(tmp_path, b"x")
-    assert events[:4] == ["sync", "sync", "rename", "sync"]
+    # The number and its folder; model file, version.json and theirs; the folder once more.
+    assert events == ["sync"] * 2 + ["sync"] * 3 + ["rename", "sync"]
 
 
 def test_publishers_in_threads_get_numbers_of_their_own(tmp_path):
@@ -160,7 +165,13 @@ def test_publishers_in_processes_get_numbers_of_their_own(tmp_path):
         assert {(tmp_path / str(number) / MODEL_FILE).read_text() for number in mine} == {name}
 
 
-WRONG_FACTS = ['{"sha256": [1]}', '{"bytes": "x"}', f'{{"bytes": {2**63}}}', '{"published": "\\ud800"}']
+WRONG_FACTS = [
+    '{"sha256": [1]}',
+    '{"job": 7}',
+    '{"bytes": "x"}',
+    f'{{"bytes": {2**63}}}',
+    '{"published": "\\ud800"}',
+]
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "null", "[" * 100_000, *WRONG_FACTS])
@@ -212,3 +223,91 @@ def test_only_plain_digits_are_a_version(tmp_path):
     for name in ("1", "12", "01", "+1", "1e3", "\uff12", "1\uff12", "0", "-1", "1.0", "1000000000"):
         (tmp_path / name).mkdir()
     assert versions(tmp_path) == [1, 12]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_number_that_was_taken_is_not_given_again_though_nothing_came_of_it(tmp_path):
+    model = tmp_path / "deep" / "xor"
+    assert [next_number(model), next_number(model)] == [1, 2]
+    assert publish(model, b"x") == 3
+    assert versions(model) == [3]
+
+
+def test_a_version_may_appear_under_a_number_taken_beforehand(tmp_path):
+    number = next_number(tmp_path)
+    assert publish(tmp_path, b"another") == 2
+    with drafted(tmp_path, number, b"x", job="j-1") as draft:
+        assert versions(tmp_path) == [2]
+        assert place(draft, tmp_path, number)
+    assert versions(tmp_path) == [1, 2]
+    facts = read_facts(tmp_path / "1")
+    assert (facts["version"], facts["job"]) == (1, "j-1")
+    assert facts["sha256"] == hashlib.sha256(b"x").hexdigest()
+    assert names(tmp_path) == [".last-version", "1", "2"]
+
+
+def test_a_version_that_is_there_is_never_replaced(tmp_path):
+    publish(tmp_path, b"theirs")
+    with drafted(tmp_path, 1, b"mine") as draft:
+        assert not place(draft, tmp_path, 1)
+    assert (tmp_path / "1" / MODEL_FILE).read_bytes() == b"theirs"
+    assert names(tmp_path) == [".last-version", "1"]
+
+
+def test_a_draft_that_is_not_placed_goes_again(tmp_path):
+    def interrupted(draft):
+        assert (draft / MODEL_FILE).read_bytes() == b"x"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), drafted(tmp_path, 1, b"x") as draft:
+        interrupted(draft)
+    assert names(tmp_path) == []
+
+
+def test_a_disk_that_fails_while_a_version_is_placed_is_an_error(tmp_path, monkeypatch):
+    def failing(self, target):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"), drafted(tmp_path, 1, b"x") as draft:
+        place(draft, tmp_path, 1)
+    assert names(tmp_path) == []
+
+
+def test_a_version_that_is_removed_is_gone_with_its_files(tmp_path):
+    publish(tmp_path, b"one")
+    publish(tmp_path, b"two")
+    remove(tmp_path, 1)
+    assert names(tmp_path) == [".last-version", "2"]
+    with pytest.raises(FileNotFoundError):
+        remove(tmp_path, 1)
+    assert names(tmp_path) == [".last-version", "2"]
+
+
+def test_a_version_vanishes_whole_before_its_files_are_deleted(tmp_path, monkeypatch):
+    publish(tmp_path, b"one")
+    left = []
+    monkeypatch.setattr(publishing.shutil, "rmtree", lambda path, ignore_errors: left.append(path))
+    remove(tmp_path, 1)
+    assert versions(tmp_path) == []
+    assert [names(path) for path in left] == [[MODEL_FILE, VERSION_FILE]]
+
+
+@pytest.mark.parametrize("removed", [5, 7])
+def test_the_number_of_a_removed_version_is_not_given_again(tmp_path, removed):
+    # Made by hand, so that no counter knows of them.
+    for number in (5, 7):
+        (tmp_path / str(number)).mkdir()
+    remove(tmp_path, removed)
+    shutil.rmtree(tmp_path / "7", ignore_errors=True)
+    assert publish(tmp_path, b"x") == 8
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_draft(tmp_path):
+    (tmp_path / "labels.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(tmp_path / "labels.json", b"{}")
+    assert names(tmp_path) == ["labels.json"]
