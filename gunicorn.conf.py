@@ -21,7 +21,8 @@ wsgi_app = "service:create_app()"
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 worker_class = "service.worker.Worker"
 workers = settings.workers
-threads = settings.threads
+# A stream of events holds a thread as long as it lasts: predictions must not have to wait for it.
+threads = settings.threads + settings.streams
 # The models are loaded once, before the fork, and shared by the workers.
 preload_app = True
 graceful_timeout = settings.graceful_timeout

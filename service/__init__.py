@@ -3,6 +3,7 @@
 Imports stand inside, so that `import service.client` needs no Flask.
 """
 
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from service import errors, observe
     from service.api import health, models, predict
     from service.database import Database, parse_url
+    from service.jobs.ledger import Ledger
+    from service.jobs.queue import Queue
     from service.schema import migrate
     from service.seeding import seed
     from service.settings import read_settings
@@ -36,6 +39,11 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["settings"] = settings
     app.extensions["database"] = database
     app.extensions["store"] = store
+    app.extensions["queue"] = Queue(database)
+    app.extensions["ledger"] = Ledger(
+        database, most_queued=settings.max_queued, most_queued_by_one=settings.max_queued_by_client
+    )
+    app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     errors.init_app(app)
     for view in (predict, models, health):
         app.register_blueprint(view.blueprint)

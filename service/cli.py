@@ -4,10 +4,14 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from service.client import Client, ClientError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,17 +31,76 @@ class _WithSettings(click.Command):
 
 
 @main.command(cls=_WithSettings)
-def web() -> None:
-    """Start the web service."""
-    from service.settings import HOME, SettingsError, read_settings
+def up() -> None:
+    """Start the web service and a trainer, and start again what dies."""
+    settings = _settings()
+    _refuse_if_taken(settings.host, settings.port)
+    _supervise(settings, web=True)
 
-    try:
-        settings = read_settings()
-    except SettingsError as error:
-        sys.exit(f"nnserve: {error}")
+
+@main.command(cls=_WithSettings)
+def web() -> None:
+    """Start the web service alone."""
+    settings = _settings()
     _refuse_if_taken(settings.host, settings.port)
     # Replaces this process, so that signals go straight to gunicorn.
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(HOME / "gunicorn.conf.py")])  # noqa: S606
+    os.execv(sys.executable, _gunicorn())  # noqa: S606
+
+
+@main.command(cls=_WithSettings)
+def trainer() -> None:
+    """Start a trainer alone: any number of them may share a database and the models."""
+    _supervise(_settings(), web=False)
+
+
+@main.command()
+@click.argument("part", type=click.Choice(["web", "trainer"]))
+def health(part: str) -> None:
+    """Tell by the exit status whether the web service, or a trainer on this machine, is well."""
+    settings = _settings()
+    if part == "trainer":
+        from service.alive import trainer_beats
+        from service.database import Database, parse_url
+
+        if not trainer_beats(Database(parse_url(settings.database_url))):
+            raise click.ClickException("no trainer on this machine shows life in the database")
+        return
+    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    try:
+        with Client(
+            f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        ) as client:
+            client.ready()
+    except ClientError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _settings() -> "Settings":
+    from service.settings import SettingsError, read_settings
+
+    try:
+        return read_settings()
+    except SettingsError as error:
+        sys.exit(f"nnserve: {error}")
+
+
+def _supervise(settings: "Settings", *, web: bool) -> None:
+    from service.observe import configure_logging
+    from service.supervisor import Part, Supervisor
+
+    configure_logging(settings)
+    parts = [Part("the web service", _gunicorn(), vital=True)] if web else []
+    command = [sys.executable, "-m", "service.jobs.trainer"]
+    trainers = settings.trainers if web else 1
+    parts += [Part(f"trainer {number}", command) for number in range(1, trainers + 1)]
+    # Longer than what is stopped may take to stop by itself.
+    sys.exit(Supervisor(parts, settings.graceful_timeout + 5).run())
+
+
+def _gunicorn() -> list[str]:
+    from service.settings import HOME
+
+    return [sys.executable, "-m", "gunicorn", "-c", str(HOME / "gunicorn.conf.py")]
 
 
 def _refuse_if_taken(host: str, port: int) -> None:

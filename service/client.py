@@ -6,7 +6,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,15 @@ class Predictions:
     labels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Event:
+    """Something that became of a job: an `epoch` with its figures, or a new `state`."""
+
+    number: int
+    kind: str
+    data: dict[str, Any]
+
+
 class Client:
     """Calls the service at `url`; keeps its connection, so use one a thread."""
 
@@ -106,6 +115,81 @@ class Client:
             answer = self._call("POST", "/predict", "predictions", data=body, headers=headers)
         return _predictions(answer)
 
+    def train(
+        self,
+        model: str,
+        recipe: Mapping[str, Any] | str | None = None,
+        *,
+        start_from: int | str | None = None,
+        promote: str = "if_better",
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a training run and return its job; of a dry run, what it would do.
+
+        Without a recipe the one of the stable version is repeated. `recipe` is an object, or the name of a
+        shipped one. The same `idempotency_key` gives the same job, however often it is sent.
+        """
+        asked = {"model": model, "recipe": recipe, "start_from": start_from, "promote": promote}
+        body = {name: value for name, value in asked.items() if value is not None} | {"dry_run": dry_run}
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._call("POST", "/train", "recipe" if dry_run else "id", json=body, headers=headers)
+
+    def jobs(
+        self, *, state: str | None = None, model: str | None = None, limit: int = 20
+    ) -> Iterator[dict[str, Any]]:
+        """Yield jobs, newest first; `limit` is how many are asked for at a time."""
+        query: dict[str, Any] = {"state": state, "model": model, "limit": limit, "cursor": None}
+        while True:
+            page = self._call("GET", "/train", "jobs", params=query)
+            yield from page["jobs"]
+            query["cursor"] = page["next"]
+            if page["next"] is None:
+                return
+
+    def job(self, job: str) -> dict[str, Any]:
+        """Return a job: its state, progress, last epochs, and result or error."""
+        return self._call("GET", f"/train/{_segment(job)}", "id")
+
+    def cancel(self, job: str) -> dict[str, Any]:
+        """End a job that is queued or running."""
+        return self._call("POST", f"/train/{_segment(job)}/cancel", "id")
+
+    def retry(self, job: str) -> dict[str, Any]:
+        """Queue a job again that failed or was cancelled; it goes on from its last checkpoint."""
+        return self._call("POST", f"/train/{_segment(job)}/retry", "id")
+
+    def events(self, job: str, after: int = 0) -> Iterator[Event]:
+        """Yield what becomes of a job, from the event after a number on, until it has ended.
+
+        Where the connection breaks it is taken up again, without a gap or a repeat.
+        """
+        while True:
+            headers = {"Last-Event-ID": str(after)}
+            path = f"/train/{_segment(job)}/events"
+            response = self._send("GET", path, headers=headers, stream=True)
+            with response:
+                if response.status_code == 204:
+                    return
+                if not response.ok:
+                    raise _refusal(response, path)
+                try:
+                    for event in _events(response.iter_lines(decode_unicode=True)):
+                        after = event.number
+                        yield event
+                except requests.RequestException:
+                    continue
+
+    def wait(self, job: str) -> dict[str, Any]:
+        """Return a job once it has ended, whatever the end."""
+        for _ in self.events(job):
+            pass
+        return self.job(job)
+
+    def ready(self) -> dict[str, Any]:
+        """Return what /readyz says; raises ProblemError where not every model can answer."""
+        return self._call("GET", "/readyz", "ready")
+
     def models(self) -> list[dict[str, Any]]:
         """Return every model: its labels, versions and what could not be served."""
         models: list[dict[str, Any]] = self._call("GET", "/models", "models")["models"]
@@ -121,26 +205,49 @@ class Client:
 
     def _call(self, method: str, path: str, expected: str, **body: Any) -> dict[str, Any]:
         """Return the answer, which must have the expected field: somebody else may listen at the address."""
+        response = self._send(method, path, **body)
+        if not response.ok:
+            raise _refusal(response, path)
+        document = _document(response)
+        if expected not in document:
+            detail = f"{self.url}{path} does not answer as nnserve does"
+            raise ProblemError(response.status_code, {"title": "Unexpected answer", "detail": detail})
+        return document
+
+    def _send(self, method: str, path: str, **how: Any) -> requests.Response:
         try:
-            response = self._session.request(method, self.url + path, timeout=self.timeout, **body)
+            return self._session.request(method, self.url + path, timeout=self.timeout, **how)
         except requests.Timeout as error:
             raise Unreachable(f"no answer from {self.url} in time ({self.timeout} s)") from error
         except requests.ConnectionError as error:
             raise Unreachable(f"no answer from {self.url}: is the service running there?") from error
         except requests.RequestException as error:
             raise Unreachable(f"no answer from {self.url}: {error}") from error
-        try:
-            document = response.json()
-        except ValueError:
-            document = {}
-        if not isinstance(document, dict):
-            document = {}
-        if not response.ok:
-            raise ProblemError(response.status_code, document or {"title": response.reason, "detail": path})
-        if expected not in document:
-            detail = f"{self.url}{path} does not answer as nnserve does"
-            raise ProblemError(response.status_code, {"title": "Unexpected answer", "detail": detail})
-        return document
+
+
+def _document(response: requests.Response) -> dict[str, Any]:
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _refusal(response: requests.Response, path: str) -> ProblemError:
+    document = _document(response) or {"title": response.reason, "detail": path}
+    return ProblemError(response.status_code, document)
+
+
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """Yield the events of a stream (the HTML standard's server-sent events, as nnserve writes them)."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line and name:
+            fields[name] = value
+        elif not line and "id" in fields:
+            yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+            fields = {}
 
 
 def _predictions(answer: dict[str, Any]) -> Predictions:

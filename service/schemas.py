@@ -12,7 +12,11 @@ from service.problems import BadBody, FieldError, Invalid
 MOST_FIELDS = 100
 
 
-_NAME: dict[str, Any] = {"required": "is missing", "invalid": "must be a text", "null": "must be a text"}
+NAME_MESSAGES: dict[str, Any] = {
+    "required": "is missing",
+    "invalid": "must be a text",
+    "null": "must be a text",
+}
 
 
 def number_or_label(text: str) -> int | str:
@@ -43,7 +47,7 @@ class PredictForm(Schema):
 
         unknown = RAISE
 
-    model = fields.String(required=True, error_messages=_NAME)
+    model = fields.String(required=True, error_messages=NAME_MESSAGES)
     version = Version()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import environs
-from environs import Env
+from environs import FileAwareEnv
 from marshmallow import ValidationError, validate
 
 from service.database import POSTGRESQL, parse_url
@@ -19,6 +19,8 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 HOME = _CHECKOUT if (_CHECKOUT / "gunicorn.conf.py").exists() else _CHECKOUT / "service" / "share"
 
 PREFIX = "NNSERVE_"
+# A setting may stand in a file instead, a secret say: NNSERVE_DATABASE_URL_FILE names it.
+FILE = "_FILE"
 # Read by `nnserve predict`, and no setting of the service.
 NOT_OURS = {"NNSERVE_URL"}
 
@@ -79,6 +81,8 @@ class Settings:
     port: int = _setting(8000, "port to listen on", validate=validate.Range(min=1, max=65535))
     workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
     threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)
+    streams: int = _setting(4, "event streams a worker; each takes a thread more", **_POSITIVE)
+    trainers: int = _setting(1, "trainers that `nnserve up` starts: jobs run at once", **_POSITIVE)
     graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)
     model_store: Path = _setting(
         Path("var/models"), "folder of the models that are served; written to", validate=_writable_folder
@@ -93,6 +97,23 @@ class Settings:
         "database of jobs and of the histories of labels: SQLite, or PostgreSQL for several machines",
         validate=_database,
     )
+    shipped_recipes: Path = _setting(
+        HOME / "recipes", "folder of the recipes that a job may name", validate=_folder
+    )
+    lease_seconds: int = _setting(
+        10, "seconds without a heartbeat after which a job is taken from its trainer", **_POSITIVE
+    )
+    checkpoint_seconds: int = _setting(2, "seconds between two checkpoints of a job", **_POSITIVE)
+    max_attempts: int = _setting(3, "times in a row that a job is begun and comes no further", **_POSITIVE)
+    trainer_nice: int = _setting(
+        10, "niceness of trainers: 19 gives way to everything", validate=validate.Range(min=0, max=19)
+    )
+    max_queued: int = _setting(100, "jobs that may be queued", **_POSITIVE)
+    max_queued_by_client: int = _setting(20, "jobs of one client that may be queued", **_POSITIVE)
+    max_parameters: int = _setting(5_000_000, "parameters of a job's network", **_POSITIVE)
+    max_epochs: int = _setting(10_000, "epochs of a job", **_POSITIVE)
+    max_job_seconds: int = _setting(3600, "seconds that a job may take", **_POSITIVE)
+    max_job_memory: int = _setting(2 << 30, "bytes of memory that a job may take", **_POSITIVE)
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
@@ -112,25 +133,28 @@ class Settings:
 
 def read_settings() -> Settings:
     """Return the settings of the environment; raises SettingsError with every one that is wrong."""
-    env = Env(eager=False, prefix=PREFIX)
+    env = FileAwareEnv(file_suffix=FILE, eager=False, prefix=PREFIX, strip_whitespace=True)
     known = {field.name: field for field in dataclasses.fields(Settings)}
     for name, value in os.environ.items():
         if not name.startswith(PREFIX) or name in NOT_OURS:
             continue
-        if name.removeprefix(PREFIX) not in {field.upper() for field in known}:
+        if name.removeprefix(PREFIX).removesuffix(FILE) not in {field.upper() for field in known}:
             raise SettingsError(f"{name}: there is no such setting; docs/settings.md lists them")
         if not value:
             # An empty host would be every address of the machine, an empty path the current folder.
             raise SettingsError(f"{name}: is empty; leave it out for the default")
     readers = {int: env.int, str: env.str, Path: env.path}
-    values = {
-        name: readers[field.type](name.upper(), field.default_factory(), **field.metadata["check"])  # type: ignore
-        for name, field in known.items()
-    }
     try:
+        values = {
+            name: readers[field.type](name.upper(), field.default_factory(), **field.metadata["check"])  # type: ignore
+            for name, field in known.items()
+        }
         env.seal()
     except environs.EnvValidationError as error:
         raise SettingsError("; ".join(_lines(error.error_messages))) from None
+    except ValueError as error:
+        # A file that cannot be read, which environs says at once.
+        raise SettingsError(str(error)) from None
     return Settings(**values)
 
 

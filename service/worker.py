@@ -11,6 +11,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from service.stopping import stopping
+
 # Seconds of silence after which a client that has begun a request, or does not take its answer, has gone.
 SILENCE_SECONDS = 10
 # Seconds that a client may take to close its end of a connection that is not kept.
@@ -48,6 +50,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if kept is False:
             _part(conn.sock)
         return kept
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop, streams too, which would last for minutes."""
+        stopping.set()
+        super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop at Ctrl-C as at SIGTERM.

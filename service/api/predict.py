@@ -6,11 +6,11 @@ from flask import Blueprint, Response, current_app, request
 
 from nncore.errors import InputError
 from nncore.predictor import answers
-from service import codec, inputs
+from service import bodies, codec, inputs
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
-from service.problems import BadBody, FieldError, Invalid, TooLarge, WrongMediaType
+from service.problems import FieldError, Invalid, WrongMediaType
 from service.schemas import load_predict
 from service.settings import Settings
 from service.uploads import FILE_FIELD, load_upload
@@ -24,13 +24,14 @@ def predict() -> Response:
     handlers = {"application/json": _from_json, "multipart/form-data": _from_upload}
     handler = handlers.get(request.mimetype)
     if handler is None:
-        raise WrongMediaType(f"/predict takes application/json or multipart/form-data, not {_sent()}.")
+        sent = bodies.media_type()
+        raise WrongMediaType(f"/predict takes application/json or multipart/form-data, not {sent}.")
     return handler()
 
 
 def _from_json() -> Response:
     settings: Settings = current_app.extensions["settings"]
-    asked = load_predict(_body(settings.max_body))
+    asked = load_predict(bodies.read(settings.max_body))
     served = _served(asked)
     if "inputs" in asked:
         return _answer(served, inputs.from_arrays(served.predictor.card, asked["inputs"], settings))
@@ -39,7 +40,7 @@ def _from_json() -> Response:
 
 def _from_upload() -> Response:
     settings: Settings = current_app.extensions["settings"]
-    asked, files = load_upload(_body(settings.max_upload), request.mimetype_params)
+    asked, files = load_upload(bodies.read(settings.max_upload), request.mimetype_params)
     served = _served(asked)
     return _answer(served, inputs.from_pictures(served.predictor.card, files, f"#/{FILE_FIELD}", settings))
 
@@ -65,17 +66,3 @@ def _answer(served: Served, x: Any) -> Response:
     if card.output.labels:
         document["labels"] = card.output.labels
     return codec.respond(document)
-
-
-def _body(most_bytes: int) -> bytes:
-    try:
-        body = codec.read_body(request.environ, most_bytes)
-    except ValueError as error:
-        raise BadBody(f"The body is not whole: {error}.") from None
-    if body is None:
-        raise TooLarge(f"The body may have at most {most_bytes:,} bytes.")
-    return body
-
-
-def _sent() -> str:
-    return request.mimetype[:100] or "a body without a Content-Type"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flask import Flask
+from postgresql import Server, start_server
 from serving import ROOT, SHIPPED, Service
 from sketches import Digit
 
@@ -96,3 +97,20 @@ def digits() -> list[Digit]:
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have clients speak to the service itself, whatever proxy the machine has."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """One PostgreSQL for all tests that ask for it; each asks for a database of its own."""
+    server = start_server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/nnserve.db"
+    server: Server = request.getfixturevalue("postgresql")
+    return server.new_database()

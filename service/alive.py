@@ -1,0 +1,30 @@
+"""Whether the web service or a trainer on this machine is well: what a container's health check asks."""
+
+import socket
+import time
+
+from sqlalchemy import func, select
+
+from service.database import Database
+from service.schema import TRAINERS
+
+# A trainer shows life once a second; on a busy machine later.
+PATIENCE_SECONDS = 4.0
+
+
+def trainer_beats(database: Database) -> bool:
+    """Tell whether a trainer of this machine shows life in the database."""
+    # As `Trainer.name` begins; underscores and percent signs in it must not match anything else.
+    mine = TRAINERS.c.name.startswith(f"{socket.gethostname()}/", autoescape=True)
+    query = select(func.coalesce(func.sum(TRAINERS.c.heartbeat), 0)).where(mine)
+
+    def beats() -> int:
+        with database.reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    first, deadline = beats(), time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if beats() > first:
+            return True
+    return False

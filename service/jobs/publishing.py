@@ -1,0 +1,39 @@
+"""From a finished run to a version, once, however often it is tried."""
+
+from pathlib import Path
+
+from nncore.publishing import drafted, next_number, place, read_facts
+from service.database import Database
+from service.jobs.job import Job
+from service.jobs.leases import Leases
+from service.labels import pin
+
+
+def publish_once(
+    database: Database, leases: Leases, job: Job, model: Path, data: bytes, seconds: float
+) -> int:
+    """Publish the job's version and return its number; what a predecessor has published already stands.
+
+    The number is reserved in the table beforehand and the folder carries the job's id: whoever is killed
+    between the two leaves one version, not two. Raises LeaseLost.
+    """
+    turn = f"versions:{job.model}"
+    while True:
+        with database.writing(turn) as connection:
+            number = leases.hold(connection, job).version
+            if number is None:
+                number = next_number(model)
+                leases.reserve(connection, job, number)
+        if read_facts(model / str(number)).get("job") == job.id:
+            return number
+        with (
+            drafted(model, number, data, job=job.id, seconds=round(seconds, 1)) as draft,
+            database.writing(turn) as connection,
+        ):
+            leases.hold(connection, job)
+            # Without labels the newest version would be served, earned or not.
+            pin(model)
+            if place(draft, model, number):
+                return number
+            # Somebody who knows nothing of the table, `nncore train` say, took the number first.
+            leases.reserve(connection, job, None)

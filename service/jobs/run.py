@@ -1,0 +1,114 @@
+"""One attempt at a job: its recipe is run, or gone on with, and the outcome published and weighed."""
+
+import dataclasses
+import logging
+import threading
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from nncore.artifact import describe, to_bytes
+from nncore.checkpoints import Checkpoints
+from nncore.config import from_json
+from nncore.datasets import DATASETS
+from nncore.errors import TrainingError
+from nncore.predictor import read_model
+from nncore.publishing import MODEL_FILE, read_facts
+from nncore.recipe import Recipe, StartFrom, Trained, run
+from service.database import Database
+from service.jobs.heart import Heart
+from service.jobs.job import Job
+from service.jobs.leases import Leases
+from service.jobs.progress import Progress
+from service.jobs.publishing import publish_once
+from service.promotion import Decision, Promotions
+from service.settings import Settings
+
+# Beside the models, so that any trainer that shares them can go on with a job.
+CHECKPOINTS = ".checkpoints"
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """An attempt, with what it works with. Whatever goes wrong is raised."""
+
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        database: Database,
+        leases: Leases,
+        heart: Heart,
+        stop: threading.Event,
+    ) -> None:
+        self.job, self.settings, self.database = job, settings, database
+        self.leases, self.stop = leases, stop
+        self.model = settings.model_store / job.model
+        self.checkpoints = Checkpoints(
+            settings.model_store / CHECKPOINTS / job.id, every=settings.checkpoint_seconds
+        )
+        self.progress = Progress(job, leases, heart, self.checkpoints, stop, settings.max_job_seconds)
+
+    def carry_out(self) -> None:
+        """Train, publish, weigh, and end the job."""
+        trained = self._train()
+        self.progress.write()
+        data = to_bytes(describe(trained))
+        while True:
+            try:
+                self._publish(trained, data)
+                break
+            except OperationalError as error:
+                logger.warning("job %s: published later, the database: %s", self.job.id, error.orig)
+                if self.stop.wait(1):
+                    raise
+        self.checkpoints.clear()
+
+    def _train(self) -> Trained:
+        plan = self.job.plan
+        recipe = from_json(Recipe, plan["recipe"])
+        found = DATASETS[recipe.dataset]().sha256
+        if found != plan["dataset"]["sha256"]:
+            raise TrainingError(f"the dataset {recipe.dataset} is not the one that the job was accepted with")
+        return run(
+            recipe,
+            [self.progress],
+            # A search among recipes must not look at the test set, and a gate is one.
+            measure_test=False,
+            checkpoints=self.checkpoints,
+            start_from=self._start(plan["start_from"]),
+        )
+
+    def _start(self, start: dict[str, Any] | None) -> StartFrom | None:
+        if start is None:
+            return None
+        folder = self.model / str(start["version"])
+        if read_facts(folder).get("sha256") != start["sha256"]:
+            raise TrainingError(f"version {start['version']}, to start from, is not what it was")
+        return StartFrom(read_model(folder / MODEL_FILE).network, start["sha256"])
+
+    def _publish(self, trained: Trained, data: bytes) -> None:
+        job = self.job
+        seconds = self.progress.seconds
+        number = publish_once(self.database, self.leases, job, self.model, data, seconds)
+        sha256 = read_facts(self.model / str(number))["sha256"]
+
+        def end(connection: Connection, decision: Decision) -> None:
+            history = trained.history
+            result = {
+                "version": number,
+                "sha256": sha256,
+                "metrics": trained.metrics,
+                "epochs": {"run": len(history.epochs), "kept": history.kept_epoch, "ended": history.ended},
+                "seconds": round(seconds, 3),
+                "promotion": dataclasses.asdict(decision),
+            }
+            if trained.reinitialized:
+                result["reinitialized"] = list(trained.reinitialized)
+            self.leases.succeed(connection, job, result)
+
+        promotions = Promotions(self.database, self.settings.model_store)
+        decision = promotions.settle(job.model, number, job.plan["promote"], who=f"job {job.id}", also=end)
+        logger.info("job %s: version %d of %s: %s", job.id, number, job.model, decision.reason)
