@@ -15,14 +15,14 @@ import safetensors.numpy
 
 import nncore
 from nncore import ops
-from nncore.config import choice, from_json, number, tagged, to_json
+from nncore.config import canonical, choice, from_json, number, tagged, to_json
 from nncore.errors import ArtifactError, RecipeError
+from nncore.evaluation import forward_all
 from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.network import LAYERS, Network, plan
 from nncore.preprocessing import PICTURES, STEPS, Picture, Standardize, Step, apply_steps
 from nncore.recipe import Recipe, Trained
-from nncore.training import forward_all
 from nncore.types import Array, FloatArray, Shape
 
 FORMAT = 1
@@ -119,7 +119,8 @@ def describe(trained: Trained) -> Model:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-        },
+        }
+        | _start(trained),
         known_answers=_known_answers(trained),
         note=dataset.note,
     )
@@ -149,11 +150,6 @@ def pack(arrays: dict[str, Array], card: Any) -> bytes:
     return safetensors.numpy.save(contiguous, {METADATA_KEY: canonical(card)})
 
 
-def canonical(card: Any) -> str:
-    """Return JSON that is the same for the same data; raises ValueError for NaN and infinity."""
-    return json.dumps(card, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
 def from_bytes(data: bytes) -> Model:
     """Return the model that a file holds, all but its known answers checked.
 
@@ -172,6 +168,12 @@ def from_bytes(data: bytes) -> Model:
             raise ArtifactError(f"tensor {name} holds NaN or infinity")
         network.parameters[name][...] = arrays[name]
     return Model(card, network)
+
+
+def _start(trained: Trained) -> dict[str, Any]:
+    if trained.start_from is None:
+        return {}
+    return {"start_from": {"sha256": trained.start_from, "reinitialized": list(trained.reinitialized)}}
 
 
 def _known_answers(trained: Trained) -> KnownAnswers:

@@ -6,6 +6,7 @@ problem is a pair of a path, `network[1].units`, and what would be right, `must 
 
 import dataclasses
 import difflib
+import json
 import math
 import types
 import typing
@@ -78,6 +79,11 @@ def to_json(value: Any, registry: Mapping[str, type] | None = None) -> Any:
     }
     names = [name for name, kind in (registry or {}).items() if kind is type(value)]
     return {"type": names[0]} | fields if names else fields
+
+
+def canonical(data: Any) -> str:
+    """Return JSON that is the same for the same data; raises ValueError for NaN and infinity."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def unknown(value: object, options: Collection[str]) -> str | None:

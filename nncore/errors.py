@@ -6,6 +6,7 @@ NNCoreError
 ├── InputError       an array of the wrong shape, kind or range
 │   └── PictureError a picture that cannot be read, or that holds nothing to read
 ├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
+├── CheckpointError  a checkpoint that is of another run
 └── ArtifactError    a model file that must not be served; says which check it failed
 """
 
@@ -37,6 +38,10 @@ class PictureError(InputError):
 
 class TrainingError(NNCoreError):
     """A training run that went wrong."""
+
+
+class CheckpointError(NNCoreError):
+    """A checkpoint that must not be gone on from: it is of another run."""
 
 
 class ArtifactError(NNCoreError):

@@ -9,6 +9,7 @@ import numpy as np
 from nncore.artifact import MOST_FILE_BYTES, Card, Model, activate, from_bytes
 from nncore.errors import ArtifactError, InputError
 from nncore.layers import Dropout
+from nncore.network import Network
 from nncore.preprocessing import apply_steps
 from nncore.types import Array, FloatArray
 
@@ -19,15 +20,17 @@ CHUNK = 128
 class Predictor:
     """Answers for arrays; any number of threads may ask at once.
 
-    The weights are a read-only copy, Dropout is gone, and each thread works in buffers of its own.
+    The weights are a read-only copy, `network`; Dropout is gone, and each thread works in buffers of its own.
     """
 
     def __init__(self, model: Model) -> None:
         self.card: Card = model.card
         self._input_shape = model.network.input_shape
-        parameters = model.network.parameters.like()
+        self.network = Network(model.network.layers, model.network.input_shape)
+        parameters = self.network.parameters
         parameters.flat[...] = model.network.parameters.flat
-        views = model.network.views_of(parameters)
+        parameters.flat.flags.writeable = False
+        views = self.network.views_of(parameters)
         for layer_views in views:
             for array in layer_views.values():
                 array.flags.writeable = False

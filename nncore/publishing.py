@@ -1,26 +1,25 @@
 """Versions on disk: `<models>/<name>/<number>/model.safetensors` with `version.json` beside it."""
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nncore.files import DRAFT, read_file, replace_file, sync_folder, write_synced
+
 MODEL_FILE = "model.safetensors"
 VERSION_FILE = "version.json"
 # The highest number ever given: it outlives the folder, so that a number is never given twice.
 COUNTER_FILE = ".last-version"
-# Folders beside the versions that come and go; a kill may leave one behind.
-DRAFT, TRASH = ".draft-", ".trash-"
+# A folder beside the versions that comes and goes; a kill may leave it behind.
+TRASH = ".trash-"
 MOST_FACTS_BYTES = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
@@ -138,45 +137,3 @@ def read_facts(version: Path) -> dict[str, Any]:
     ):
         return {}
     return facts if abs(facts.get("bytes", 0)) < 2**63 else {}
-
-
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """Return the bytes of a file; raises OSError where there is no regular one, or a larger one.
-
-    A pipe in its place would be waited for without end.
-    """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file")
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise OSError(errno.EFBIG, f"has more than {most_bytes:,} bytes")
-    return data
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and flush it to disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it outlives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside `path`, flush it to disk and rename it: readers see the old or the new."""
-    draft = path.with_name(f"{DRAFT}{path.name}-{os.getpid()}-{threading.get_ident()}")
-    try:
-        write_synced(draft, data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)

@@ -1,16 +1,20 @@
 """A recipe: one training run as data. `run` turns it into a trained network."""
 
 import dataclasses
+import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nncore.config import choice, from_json, number, tagged, to_json
+from nncore.checkpoints import Checkpoints
+from nncore.config import canonical, choice, from_json, number, tagged, to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import InputError, RecipeError
+from nncore.evaluation import EVALUATION_ROWS, Metrics, evaluate
 from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.network import LAYERS, Network, plan
@@ -18,8 +22,9 @@ from nncore.optimizers import OPTIMIZERS, Optimizer
 from nncore.preprocessing import STEPS, Step, apply_steps
 from nncore.randomness import stream
 from nncore.schedules import SCHEDULES, Constant, Schedule
-from nncore.training import Callback, EarlyStopping, History, Metrics, evaluate, fit
-from nncore.types import Shape
+from nncore.starting import changed_output, take_weights
+from nncore.training import Callback, EarlyStopping, History, fit
+from nncore.types import Array, Shape
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class Trained:
     steps: tuple[Step, ...]
     history: History
     metrics: dict[str, Metrics]
+    start_from: str | None = None
+    reinitialized: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StartFrom:
+    """Weights to go on from, and the SHA-256 of the model file that they are from."""
+
+    network: Network
+    sha256: str
 
 
 def read_recipe(text: str | bytes) -> Recipe:
@@ -74,16 +89,30 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return from_json(Recipe, data)
 
 
-def run(recipe: Recipe, callbacks: Sequence[Callback] = (), *, measure_test: bool = True) -> Trained:
+def run(
+    recipe: Recipe,
+    callbacks: Sequence[Callback] = (),
+    *,
+    measure_test: bool = True,
+    checkpoints: Checkpoints | None = None,
+    start_from: StartFrom | None = None,
+) -> Trained:
     """Train the network that the recipe describes.
 
-    `measure_test=False` leaves the test set alone: what a search among recipes must do.
+    `measure_test=False` leaves the test set alone: what a search among recipes must do. With `checkpoints`
+    a run of the same recipe, dataset and start that was killed is gone on with. Raises CheckpointError
+    where they are of another run.
     """
     dataset = DATASETS[recipe.dataset]()
     check(recipe, dataset)
-    steps = _fit_steps(recipe, dataset)
+    reinitialized = check_start(recipe, dataset, start_from.network) if start_from else ()
+    if checkpoints is not None:
+        checkpoints.bind(_fingerprint(recipe, dataset, start_from))
+    steps = _fit_steps(recipe, dataset.train.inputs)
     network = Network(recipe.network, dataset.train.inputs.shape[1:])
     network.initialize(stream(recipe.seed, "init"))
+    if start_from is not None:
+        take_weights(network, start_from.network, leave=reinitialized)
     loss = LOSSES[recipe.loss]
     validation = _prepare(steps, dataset.validation)
     history = fit(
@@ -100,15 +129,17 @@ def run(recipe: Recipe, callbacks: Sequence[Callback] = (), *, measure_test: boo
         l2=recipe.l2,
         clip_norm=recipe.clip_norm,
         callbacks=callbacks,
+        checkpoints=checkpoints,
     )
     metrics = {"validation": evaluate(network, validation, loss)}
     if measure_test:
         metrics["test"] = evaluate(network, _prepare(steps, dataset.test), loss)
-    return Trained(recipe, dataset, network, steps, history, metrics)
+    source = start_from.sha256 if start_from else None
+    return Trained(recipe, dataset, network, steps, history, metrics, source, reinitialized)
 
 
 def check(recipe: Recipe, dataset: Dataset) -> None:
-    """Raise RecipeError where network, loss and dataset do not fit together."""
+    """Raise RecipeError, before anything is trained, where recipe and dataset do not fit together."""
     problems: dict[str, str] = {}
     output = LOSSES[recipe.loss].output
     last = plan(recipe.network, dataset.train.inputs.shape[1:])[1][-1]
@@ -134,10 +165,44 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         raise RecipeError(problems)
 
 
-def _fit_steps(recipe: Recipe, dataset: Dataset) -> tuple[Step, ...]:
+def check_start(recipe: Recipe, dataset: Dataset, start: Network) -> tuple[str, ...]:
+    """Return the names of the parameters that begin anew where a run goes on from a network's weights.
+
+    They are those of the last layer, where its shape is another one. Raises RecipeError, with the layer's
+    place, where any other differs.
+    """
+    shapes, _ = plan(recipe.network, dataset.train.inputs.shape[1:])
+    return changed_output(shapes, start.parameters.shapes)
+
+
+def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
+    """Return how many numbers the recipe's network learns on a dataset."""
+    shapes, _ = plan(recipe.network, dataset.train.inputs.shape[1:])
+    return sum(map(math.prod, shapes.values()))
+
+
+def needed_memory(recipe: Recipe, dataset: Dataset) -> int:
+    """Return how many bytes a run of the recipe allocates at most, as an estimate from above."""
+    rows = len(dataset.train) + len(dataset.validation)
+    data = 4 * rows * math.prod(dataset.train.inputs.shape[1:])
+    outputs = plan(recipe.network, dataset.train.inputs.shape[1:])[1]
+    activations = 4 * max(recipe.batch_size, EVALUATION_ROWS) * sum(map(math.prod, outputs))
+    return data + 4 * 6 * count_parameters(recipe, dataset) + 3 * activations + 1000 * recipe.epochs
+
+
+def _fingerprint(recipe: Recipe, dataset: Dataset, start_from: StartFrom | None) -> str:
+    run = {
+        "recipe": to_json(recipe),
+        "dataset": dataset.sha256,
+        "start_from": start_from.sha256 if start_from else None,
+    }
+    return hashlib.sha256(canonical(run).encode()).hexdigest()
+
+
+def _fit_steps(recipe: Recipe, rows: Array) -> tuple[Step, ...]:
     steps: list[Step] = []
     for place, step in enumerate(recipe.input):
-        inputs = dataset.train.inputs
+        inputs = rows
         if steps:
             inputs = apply_steps(steps, inputs, np.empty(inputs.shape, np.float32))
         try:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nncore.artifact import MOST_FILE_BYTES, from_bytes
 from nncore.errors import ArtifactError
+from nncore.files import read_file
 from nncore.predictor import Predictor
-from nncore.publishing import MODEL_FILE, VERSION_FILE, read_facts, read_file
+from nncore.publishing import MODEL_FILE, VERSION_FILE, read_facts
 
 # Predictors of versions that no label names, kept in memory a model; the first loaded goes first.
 MOST_UNLABELLED = 4

@@ -10,13 +10,14 @@ import pytest
 from nncore.artifact import InputPipeline, Model, describe
 from nncore.datasets import Dataset, Split
 from nncore.datasets.dataset import digest
+from nncore.evaluation import evaluate
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.losses import LOSSES
 from nncore.network import Network
 from nncore.optimizers import Adam
 from nncore.preprocessing import ResizedPicture, Scale, Standardize
 from nncore.recipe import Recipe, Trained, override, read_recipe, run
-from nncore.training import evaluate, fit
+from nncore.training import fit
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -13,13 +13,14 @@ from nncore.artifact import describe, from_bytes, to_bytes
 from nncore.config import to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import RecipeError
+from nncore.evaluation import evaluate
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.losses import LOSSES
 from nncore.optimizers import SGD, Adam
 from nncore.preprocessing import Scale, Standardize
 from nncore.recipe import Recipe, check, override, read_recipe, run
 from nncore.schedules import Constant, Cosine, OneCycle, Step
-from nncore.training import EarlyStopping, evaluate
+from nncore.training import EarlyStopping
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.json"))
 

@@ -10,13 +10,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.datasets import Split, hold_out
 from nncore.errors import TrainingError
+from nncore.evaluation import EVALUATION_ROWS, evaluate, forward_all
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.losses import LOSSES, Loss
 from nncore.network import Network
 from nncore.optimizers import SGD, Adam
 from nncore.randomness import stream
 from nncore.schedules import Constant, OneCycle
-from nncore.training import EVALUATION_ROWS, Callback, EarlyStopping, evaluate, fit, forward_all
+from nncore.training import Callback, EarlyStopping, fit
 
 MSE, BCE, SOFTMAX = (
     LOSSES[name] for name in ("mean_squared_error", "binary_cross_entropy", "softmax_cross_entropy")

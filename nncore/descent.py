@@ -1,0 +1,101 @@
+"""Gradient descent, batch by batch: what one step of a run does to the weights."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nncore import ops
+from nncore.datasets import Split
+from nncore.errors import TrainingError
+from nncore.evaluation import loss_targets
+from nncore.losses import Loss
+from nncore.network import Network
+from nncore.optimizers import Optimizer
+from nncore.randomness import stream
+from nncore.schedules import Schedule
+from nncore.types import Array, FloatArray
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is to be trained; `training.fit` says what each of them means."""
+
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    epochs: int
+    batch_size: int
+    seed: int
+    l2: float
+    clip_norm: float | None
+
+
+class Descent:
+    """A network on its way: data, gradients, optimizer state and two streams of random numbers."""
+
+    def __init__(self, network: Network, train: Split, options: Options) -> None:
+        self.network, self.train, self.options = network, train, options
+        dtype = network.parameters.flat.dtype
+        self.targets = loss_targets(train.targets, options.loss, dtype)
+        self.batch_size = min(options.batch_size, len(train))
+        self.batches = math.ceil(len(train) / self.batch_size)
+        self.batch = np.empty((self.batch_size, *train.inputs.shape[1:]), dtype)
+        self.gradients = network.parameters.like()
+        self.gradient_views = network.views_of(self.gradients)
+        self.state = options.optimizer.start(network.parameters.flat)
+        self.shuffle, self.dropout = stream(options.seed, "shuffle"), stream(options.seed, "dropout")
+
+    def step(self, rows: Array, epoch: int, batch: int) -> float:
+        """Move the weights by the batch of these rows, and return its loss.
+
+        Epochs are counted from 1, their batches from 0.
+        """
+        x = ops.take_rows(self.train.inputs, rows, self.batch[: len(rows)])
+        outputs, caches = self.network.forward(x, self.dropout)
+        loss, dy = self.options.loss.compute(outputs, self.targets[rows])
+        if not math.isfinite(loss):
+            raise TrainingError(self._why(f"the loss ({loss})", epoch, batch + 1, x))
+        self.network.backward(caches, dy, self.gradient_views)
+        self._update(epoch - 1 + batch / self.batches, (epoch - 1) * self.batches + batch + 1)
+        return loss
+
+    def check_weights(self, epoch: int) -> None:
+        """Raise TrainingError where the weights are no longer finite at the end of an epoch."""
+        if not np.isfinite(self.network.parameters.flat).all():
+            raise TrainingError(self._why("a weight", epoch, self.batches, self.batch))
+
+    def rate(self, moment: float) -> float:
+        """Return the learning rate at a moment of the run, in epochs from 0."""
+        return self.options.optimizer.learning_rate * self.options.schedule.factor(
+            moment, self.options.epochs
+        )
+
+    def _update(self, moment: float, count: int) -> None:
+        weights, gradient = self.network.parameters.flat, self.gradients.flat
+        decaying, optimizer = self.network.parameters.decaying, self.options.optimizer
+        if self.options.l2:
+            gradient[decaying] += self.options.l2 * weights[decaying]
+        if self.options.clip_norm is not None:
+            norm = math.sqrt(float(np.dot(gradient, gradient)))
+            if norm > self.options.clip_norm:
+                gradient *= self.options.clip_norm / norm
+        rate = self.rate(moment)
+        if optimizer.weight_decay:
+            weights[decaying] *= 1 - rate * optimizer.weight_decay
+        optimizer.step(weights, gradient, self.state, count=count, learning_rate=rate)
+
+    def _why(self, what: str, epoch: int, batch: int, x: FloatArray) -> str:
+        place = f"{what} is not finite in epoch {epoch}, batch {batch}"
+        if not np.isfinite(x).all():
+            return f"{place}: the batch's inputs hold NaN or infinity"
+        if not np.isfinite(self.train.inputs).all():
+            return f"{place}: the training inputs hold NaN or infinity, in another batch than this"
+        if not np.isfinite(self.targets.astype(float)).all():
+            return f"{place}: the targets hold NaN or infinity"
+        largest = float(np.abs(x).max())
+        # Grey levels up to 255 are the usual case; standardized columns stay far below.
+        if largest > 100:
+            return f"{place}: the inputs reach {largest:g}, so scale or standardize them first"
+        rate = self.rate(epoch - 1)
+        return f"{place}: the learning rate {rate:g} is likely too large, try {rate / 10:g} or set clip_norm"

@@ -1,0 +1,46 @@
+"""How good a network is on data it need not have seen: Dropout off, nothing learned."""
+
+from typing import Any
+
+import numpy as np
+
+from nncore.datasets import Split
+from nncore.losses import Loss
+from nncore.metrics import accuracy, decide, r2_score
+from nncore.network import Network
+from nncore.types import Array, FloatArray
+
+Metrics = dict[str, float]
+
+# Rows sent through the network at a time where only figures are wanted.
+EVALUATION_ROWS = 1000
+
+
+def figures_of(loss: Loss) -> tuple[str, str]:
+    """Return the names of what `evaluate` measures."""
+    return "loss", "r2" if loss.output == "regression" else "accuracy"
+
+
+def evaluate(network: Network, data: Split, loss: Loss) -> Metrics:
+    """Return the loss on data, and `accuracy`, or for a regression `r2`."""
+    outputs = forward_all(network, data.inputs)
+    targets = loss_targets(data.targets, loss, outputs.dtype)
+    mean = loss.compute(outputs, targets)[0]
+    if loss.output == "regression":
+        score = r2_score(outputs, targets)
+    else:
+        score = accuracy(decide(outputs, loss.output), data.targets)
+    return dict(zip(figures_of(loss), (mean, score), strict=True))
+
+
+def forward_all(network: Network, inputs: Array) -> FloatArray:
+    """Return the network's raw outputs for all inputs, a bounded number of rows at a time."""
+    starts = range(0, len(inputs), EVALUATION_ROWS)
+    return np.concatenate([network.forward(inputs[i : i + EVALUATION_ROWS])[0] for i in starts])
+
+
+def loss_targets(targets: Array, loss: Loss, dtype: Any) -> Array:
+    """Return targets as the loss takes them: class numbers, or columns of floats."""
+    if loss.output == "classes":
+        return targets
+    return targets.reshape(len(targets), -1).astype(dtype)
