@@ -1,9 +1,9 @@
 """Labels: movable names for versions, in one small file a model that is replaced whole."""
 
 import json
-import logging
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +18,6 @@ MOST_LABELS_BYTES = 1 << 20
 # Of digits alone it would be a number.
 NAME = re.compile(r"(?![0-9]+\Z)[a-z0-9_-]{1,64}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, not digits alone"
-
-logger = logging.getLogger(__name__)
 
 
 def read_labels(model: Path) -> dict[str, int] | None:
@@ -78,7 +76,7 @@ def pin(model: Path) -> None:
     path = model / LABELS_FILE
     if path.exists():
         return
-    draft = model / f"{DRAFT}pin-{os.getpid()}-{id(object())}"
+    draft = model / f"{DRAFT}pin-{os.getpid()}-{threading.get_ident()}"
     try:
         write_synced(draft, _content(_unwritten(versions(model))))
         # Unlike a rename it never replaces what somebody else has just written.

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nncore.publishing import MODEL_FILE, NAME, publish, read_facts, versions
-from service.labels import STABLE, read_labels, write_label
+from service.labels import STABLE, labels_of, write_label
+from service.problems import Conflict
 
 SHIPPED = "shipped"
 
@@ -19,7 +20,7 @@ def seed(store: Path, shipped: Path) -> None:
     """Bring in each shipped version whose SHA-256 the store lacks, under the model's next number.
 
     `stable` moves to it only if it pointed at a shipped version, or the model is new: a user's own
-    choice stays. Processes that do this at once take turns.
+    choice stays, also that none of his versions is stable yet. Processes that do this at once take turns.
     """
     store.mkdir(parents=True, exist_ok=True)
     folders = sorted(shipped.iterdir()) if shipped.is_dir() else []
@@ -34,13 +35,16 @@ def _bring_in(model: Path, data: bytes) -> None:
     present = {number: read_facts(model / str(number)) for number in versions(model)}
     if hashlib.sha256(data).hexdigest() in {facts.get("sha256") for facts in present.values()}:
         return
-    stable = (read_labels(model) or {}).get(STABLE, max(present, default=None))
-    users_own = stable is not None and present.get(stable, {}).get("origin") != SHIPPED
-    if stable is not None and users_own:
+    try:
+        stable = labels_of(model, list(present)).get(STABLE)
+    except Conflict:
+        stable = max(present, default=None)
+    follows = not present or (stable is not None and present.get(stable, {}).get("origin") == SHIPPED)
+    if stable is not None and not follows:
         # Said outright, since without a label the newest version would be the stable one.
         write_label(model, STABLE, stable)
     number = publish(model, data, origin=SHIPPED)
-    if not users_own:
+    if follows:
         write_label(model, STABLE, number)
     logger.info("brought in the shipped model %s as version %d", model.name, number)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nncore.publishing import NAME, versions
-from service.labels import LABELS_FILE, STABLE, read_labels
+from service.labels import LABELS_FILE, STABLE, labels_of
 from service.loading import Loading, Served
-from service.problems import NotFound, NotServable
+from service.problems import Conflict, NotFound, NotServable
 
 # A folder that changed this recently may change again within the same tick of the file system's clock.
 SETTLED_NS = 100_000_000
@@ -32,7 +32,8 @@ class Entry:
     """What is known of one model at a moment. Never changed: a reload makes another one.
 
     `stable` is what is served without a version: the version that the label names, or while that one
-    cannot be served the newest one before it that can, or None. `stamp` is how the folder looked.
+    cannot be served the newest one before it that can. It is None where none can, and where no version
+    has been promoted yet. `stamp` is how the folder looked.
     """
 
     stamp: tuple[int, ...]
@@ -76,6 +77,12 @@ class Store:
         """Return the number of a version that is there, from itself or a label; else raise NotFound."""
         entry = self.entry(model, at_once=True)
         number = entry.labels.get(version) if isinstance(version, str) else version
+        if number is None and version == STABLE:
+            known = ", ".join(map(str, entry.numbers[-20:]))
+            raise NotFound(
+                f"No version of {model!r} is {STABLE} yet. Ask for one by its number, {known}, "
+                f"or promote one: PUT /models/{model}/labels/{STABLE}."
+            )
         if number is None:
             known = ", ".join(entry.labels)
             raise NotFound(f"The model {model!r} has no label {str(version)[:100]!r}, only {known}.")
@@ -169,19 +176,21 @@ class Store:
         numbers: tuple[int, ...],
         settled: bool,
     ) -> Entry:
-        labels = read_labels(self.root / model)
-        if labels is None:
-            labels = dict(before.labels) if before else {}
-        labels = {STABLE: numbers[-1]} | labels
+        try:
+            labels = labels_of(self.root / model, numbers)
+        except Conflict as problem:
+            logger.error(problem.detail)
+            labels = dict(before.labels) if before else {STABLE: numbers[-1]}
         loading = Loading(self.root / model, numbers, before.loaded if before else {})
         # What is labelled is loaded now; so is what has just appeared, so that its faults show at once.
         fresh = [n for n in numbers if before and (n not in before.numbers or n in before.failures)]
         for number in {*labels.values(), *fresh}:
             loading.get(number)
         serving = before.stable if before else None
-        stable = loading.get(labels[STABLE]) or serving
-        if stable is None:
-            older = [number for number in reversed(numbers) if number < labels[STABLE]]
+        named = labels.get(STABLE)
+        stable = None if named is None else loading.get(named) or serving
+        if named is not None and stable is None:
+            older = [number for number in reversed(numbers) if number < named]
             stable = next(filter(None, map(loading.get, older)), None)
         if stable is not None and stable is not serving:
             logger.info("serving version %d of %s", stable.version, model)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nncore.publishing import MODEL_FILE, publish, read_facts, versions
-from service.labels import LABELS_FILE, read_labels, write_label
+from service.labels import LABELS_FILE, read_labels, write_label, write_labels
 from service.seeding import seed
 
 File = Callable[[int], bytes]
@@ -134,6 +134,28 @@ def test_a_file_that_is_there_under_another_number_does_not_come_in_again(
 
     assert versions(store / "xor") == [1, 2]
     assert not (store / "xor" / LABELS_FILE).exists()
+
+
+def test_an_upgrade_makes_nothing_stable_where_nothing_was(
+    tmp_path: Path, shipped: Path, xor_file: File
+) -> None:
+    """A user's model of the same name, published by the service and not promoted."""
+    store = tmp_path / "store"
+    publish(store / "xor", xor_file(8))
+    write_labels(store / "xor", {"canary": 1})
+    seed(store, shipped)
+
+    assert versions(store / "xor") == [1, 2]
+    assert read_labels(store / "xor") == {"canary": 1}
+
+
+def test_labels_that_cannot_be_read_are_made_anew(tmp_path: Path, shipped: Path, xor_file: File) -> None:
+    store = tmp_path / "store"
+    own = publish(store / "xor", xor_file(8))
+    (store / "xor" / LABELS_FILE).write_text("{")
+    seed(store, shipped)
+
+    assert read_labels(store / "xor") == {"stable": own}
 
 
 def test_other_labels_outlive_an_upgrade(store: Path, shipped: Path, xor_file: File) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from candidates import damaged
 from flask import Flask
 from flask.testing import FlaskClient
 from serving import wait_for
 
 from nncore.publishing import MODEL_FILE, VERSION_FILE, publish
-from service.labels import LABELS_FILE, write_label
+from service.labels import LABELS_FILE, pin, read_labels, write_label, write_labels
 from service.loading import MOST_UNLABELLED
 from service.problems import NotFound, NotServable
 from service.store import Store
@@ -33,13 +34,6 @@ def model(tmp_path: Path, xor_file: File) -> Path:
     publish(folder, xor_file(1))
     write_label(folder, "stable", 1)
     return folder
-
-
-def damaged(data: bytes) -> bytes:
-    """Return a model file with another weight than its known answers were made with."""
-    weights = bytearray(data)
-    weights[-5] ^= 0x40
-    return bytes(weights)
 
 
 def publish_damaged(model: Path, data: bytes) -> int:
@@ -313,6 +307,94 @@ class TestALabelsFile:
         awaits(client, 2)
 
 
+class TestAModelWithoutAStableVersion:
+    @pytest.fixture
+    def model(self, model: Path) -> Path:
+        write_labels(model, {"canary": 1})
+        return model
+
+    def test_answers_nobody_who_names_no_version(self, make_app: Callable[..., Flask], model: Path) -> None:
+        answer = make_app().test_client().post("/predict", json={"model": "xor", "inputs": [[0, 1]]})
+
+        assert answer.status_code == 404
+        assert "No version of 'xor' is stable yet" in answer.json["detail"]
+        assert "by its number, 1, or promote one: PUT /models/xor/labels/stable" in answer.json["detail"]
+
+    def test_answers_by_number_and_by_another_label(
+        self, make_app: Callable[..., Flask], model: Path
+    ) -> None:
+        client = make_app().test_client()
+
+        assert served(client, version=1) == 1
+        assert served(client, version="canary") == 1
+
+    def test_is_listed_and_leaves_the_service_ready(
+        self, make_app: Callable[..., Flask], model: Path
+    ) -> None:
+        client = make_app().test_client()
+
+        listed = client.get("/models/xor").json
+        assert (listed["stable"], listed["labels"], listed["versions"]) == (None, {"canary": 1}, [1])
+        ready = client.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json["models"]["xor"] == {"ready": True, "version": None, "failures": {}}
+
+    def test_is_served_once_one_is_promoted_and_no_longer_once_none_is(
+        self, make_app: Callable[..., Flask], model: Path
+    ) -> None:
+        client = make_app().test_client()
+        write_label(model, "stable", 1)
+        wait_for(lambda: client.get("/models/xor").json["stable"] == 1, "a stable version", seconds=1)
+        assert served(client) == 1
+
+        write_labels(model, {})
+        wait_for(lambda: client.get("/models/xor").json["stable"] is None, "none", seconds=1)
+
+
+class TestPinning:
+    def test_keeps_what_is_served_where_nothing_was_labelled(
+        self, make_app: Callable[..., Flask], model: Path, xor_file: File
+    ) -> None:
+        (model / LABELS_FILE).unlink()
+        client = make_app().test_client()
+        assert served(client) == 1
+        pin(model)
+        publish(model, xor_file(2))
+        settled(client, "/models/xor", versions=[1, 2])
+
+        assert read_labels(model) == {"stable": 1}
+        assert served(client) == 1
+
+    def test_says_that_nothing_is_stable_where_there_is_no_version(self, tmp_path: Path) -> None:
+        pin(tmp_path)
+
+        assert read_labels(tmp_path) == {}
+        assert [path.name for path in tmp_path.iterdir()] == [LABELS_FILE]
+
+    @pytest.mark.parametrize("content", [b'{"canary": 1}', b"{", b"{}"])
+    def test_leaves_labels_alone_that_are_there(self, model: Path, content: bytes) -> None:
+        (model / LABELS_FILE).write_bytes(content)
+        pin(model)
+
+        assert (model / LABELS_FILE).read_bytes() == content
+
+    def test_replaces_nothing_that_is_written_at_the_same_time(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (model / LABELS_FILE).unlink()
+        link = os.link
+
+        def slow(source: Path, target: Path) -> None:
+            write_labels(model, {"stable": 7})
+            link(source, target)
+
+        monkeypatch.setattr(os, "link", slow)
+        pin(model)
+
+        assert read_labels(model) == {"stable": 7}
+        assert sorted(path.name for path in model.iterdir()) == [".last-version", "1", LABELS_FILE]
+
+
 def test_a_store_without_a_model_is_not_ready(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
 
@@ -333,6 +415,16 @@ def test_a_model_whose_folder_goes_is_unknown(make_app: Callable[..., Flask], mo
         "404",
         seconds=1,
     )
+
+
+def test_folders_whose_names_begin_with_a_dot_are_no_models(
+    make_app: Callable[..., Flask], model: Path
+) -> None:
+    for name in (".checkpoints/7", ".trash-1/1", ".draft-x/2"):
+        (model.parent / name).mkdir(parents=True)
+
+    assert list(Store(model.parent).entries()) == ["xor"]
+    assert make_app().test_client().get("/models").json["models"][0]["versions"] == [1]
 
 
 def test_drafts_and_strange_folders_are_no_versions(model: Path) -> None:
