@@ -33,7 +33,7 @@ def file_of(name: str, weights: Callable[[Any], list[Any]], **changes: Any) -> b
 
 def model_of(name: str, weights: Callable[[Any], list[Any]], **changes: Any) -> Model:
     """Return the model of a shipped recipe, with weights of our own in the order of its parameters."""
-    trained = run(override(recipe(name), {"epochs": 1, **changes}))
+    trained = run(override(recipe(name), {"epochs": 1, "optimizer.learning_rate": 1e-6, **changes}))
     for array, values in zip(trained.network.parameters.values(), weights(trained.network), strict=True):
         array[...] = np.array(values, np.float32)
     return describe(trained)
