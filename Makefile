@@ -13,8 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-serve: .venv/serve ## Serve the models on 127.0.0.1:8000 (another port: make serve PORT=9000)
-	@NNSERVE_PORT=$(PORT) exec $(BIN)/nnserve web
+serve: .venv/serve ## Serve and train models on 127.0.0.1:8000 (another port: make serve PORT=9000)
+	@NNSERVE_PORT=$(PORT) exec $(BIN)/nnserve up
 
 test: .venv/develop ## Run the tests (some of them: make test ARGS="tests/nncore -k dense")
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest $(ARGS)

@@ -17,10 +17,11 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from service import errors, observe
-    from service.api import health, models, predict
+    from service.api import health, models, predict, train
     from service.database import Database, parse_url
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
+    from service.retention import Retention
     from service.schema import migrate
     from service.seeding import seed
     from service.settings import read_settings
@@ -39,13 +40,14 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["settings"] = settings
     app.extensions["database"] = database
     app.extensions["store"] = store
+    app.extensions["retention"] = Retention(database, settings)
     app.extensions["queue"] = Queue(database)
     app.extensions["ledger"] = Ledger(
         database, most_queued=settings.max_queued, most_queued_by_one=settings.max_queued_by_client
     )
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     errors.init_app(app)
-    for view in (predict, models, health):
+    for view in (predict, models, train, health):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
     return app

@@ -41,8 +41,9 @@ class Answer:
 class Service:
     """A running service: its address, its workers and its log."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, command: str = "web", **settings: Any) -> None:
         """Start it; `settings` are those of service.settings in lower case."""
+        self.settings = settings
         self.port = settings.setdefault("port", free_port())
         self.host = settings.get("host", "127.0.0.1")
         self.store = Path(settings.setdefault("model_store", folder / "store"))
@@ -53,7 +54,7 @@ class Service:
         with self.log_file.open("wb") as log:
             # A session of its own, so that a signal can be sent to all of it, as a terminal's Ctrl-C is.
             self.process = subprocess.Popen(
-                [NNSERVE, "web"],
+                [NNSERVE, command],
                 env=environment(settings),
                 cwd=folder,
                 stdout=log,
@@ -66,7 +67,9 @@ class Service:
             self.kill()
             raise
         self.seconds_to_start = time.monotonic() - began
-        wait_for(lambda: len(self.workers()) == settings.get("workers", len(self.workers())), "workers", self)
+        if command == "web":
+            workers = settings.get("workers")
+            wait_for(lambda: workers in (None, len(self.workers())), "workers", self)
 
     @property
     def log(self) -> str:

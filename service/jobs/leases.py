@@ -88,7 +88,7 @@ class Leases:
     def came_further(self, job: Job) -> None:
         """Take note of a new checkpoint: an attempt that dies after it was not in vain."""
         with self.database.writing() as connection:
-            self._change(connection, job, attempts=0)
+            self._change(connection, job, attempts=1)
 
     def hand_back(self, job: Job, reason: str) -> None:
         """Put the job back into the queue, by no fault of its own."""

@@ -14,6 +14,7 @@ import numpy as np
 from nncore.config import from_json, to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import RecipeError
+from nncore.network import Network
 from nncore.publishing import NAME, NAME_MEANING
 from nncore.recipe import Recipe, check, check_start, count_parameters, needed_memory, read_recipe
 from service.labels import STABLE
@@ -54,7 +55,7 @@ def make_plan(asked: dict[str, Any], store: Store, settings: Settings) -> Plan:
     start = _start(asked.get("start_from"), model, store)
     if start is not None:
         with _pointing():
-            check_start(recipe, data, start.predictor.network)
+            check_start(recipe, data, _network(start))
     return Plan(
         recipe=to_json(recipe),
         dataset={"name": data.name, "sha256": data.sha256},
@@ -107,6 +108,11 @@ def _shipped(name: str, folder: Path) -> Recipe:
 
 def _start(asked: int | str | None, model: str, store: Store) -> Served | None:
     return None if asked is None else store.get(model, asked)
+
+
+def _network(served: Served) -> Network:
+    architecture = served.predictor.card.architecture
+    return Network(architecture.layers, architecture.input_shape)
 
 
 def _check_limit(field: str, value: int, most: int, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from nncore.checkpoints import Checkpoints
-from nncore.training import Callback, Epoch
+from nncore.progress import Callback, Epoch
 from service.jobs.heart import Heart
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases

@@ -1,0 +1,58 @@
+"""Faults for real processes: Python loads this file by itself where this folder is on the path.
+
+NNTEST_FAULT names what is to go wrong. Nothing of it is in the service.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def crash_in_training() -> None:
+    from service.jobs.run import Run
+
+    def train(self: Run) -> None:
+        raise ZeroDivisionError("a fault that was made for a test")
+
+    Run._train = train  # type: ignore[assignment]
+
+
+def die_in_training() -> None:
+    from service.jobs.run import Run
+
+    Run._train = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign]
+
+
+def die_before_sending() -> None:
+    from service.jobs.queue import Queue
+
+    Queue.send = lambda self, job_id: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+
+
+def die_after_placing() -> None:
+    """Between the rename and the commit, once."""
+    import service.jobs.publishing as publishing
+
+    placed = publishing.place
+    mark = Path(os.environ["NNTEST_MARK"])
+
+    def place(*arguments: object) -> bool:
+        done = placed(*arguments)  # type: ignore[arg-type]
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    publishing.place = place
+
+
+def jumping_clock() -> None:
+    """The wall clock is somewhere else every second: a day ahead, a day behind."""
+    real = time.time
+    time.time = lambda: real() + (int(time.monotonic()) % 3 - 1) * 86_400
+
+
+fault = os.environ.get("NNTEST_FAULT")
+if fault:
+    globals()[fault]()
