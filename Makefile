@@ -8,7 +8,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench
+.PHONY: help serve test lint format bench kills
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,12 @@ format: .venv/develop ## Put the code into the house's style
 
 bench: .venv/develop ## Measure speed, as ratios between things run side by side
 	@$(BIN)/python bench/serving.py
+	@$(BIN)/python bench/jobs.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/training.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/digit_pictures.py
+
+kills: .venv/develop ## Kill processes at random, 200 times on each database, and write docs/kills.md
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/kills_report.py --report docs/kills.md $(ARGS)
 
 # Everything is installed into .venv, and again only when the pins change.
 .venv/bin/pip:

@@ -92,8 +92,7 @@ def post(body: bytes, media_type: str) -> bytes:
 @contextmanager
 def serve(app: str | None, store: str, core: int) -> Iterator[int]:
     """Run an app under gunicorn, the service if None, and return its port once it listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *([app] if app else [])]
     settings = {"NNSERVE_PORT": str(port), "NNSERVE_WORKERS": "1", "NNSERVE_MODEL_STORE": store}
     settings["NNSERVE_DATABASE_URL"] = f"sqlite:///{store}/nnserve.db"
@@ -106,6 +105,12 @@ def serve(app: str | None, store: str, core: int) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def wait_for(port: int) -> None:

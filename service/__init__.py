@@ -3,6 +3,7 @@
 Imports stand inside, so that `import service.client` needs no Flask.
 """
 
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,21 +18,26 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from service import errors, observe
-    from service.api import health, models, predict, train
+    from service.api import health, models, predict, train, versions
     from service.database import Database, parse_url
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
+    from service.promotion import Promotions
     from service.retention import Retention
-    from service.schema import migrate
+    from service.schema import Unusable, migrate
     from service.seeding import seed
     from service.settings import read_settings
     from service.store import Store
+    from service.versions import Versions
 
     settings = settings or read_settings()
     observe.configure_logging(settings)
     database = Database(parse_url(settings.database_url))
-    # The one place before the workers fork; it closes its connections again.
-    migrate(database)
+    try:
+        # The one place before the workers fork; it closes its connections again.
+        migrate(database)
+    except Unusable as error:
+        sys.exit(f"nnserve: {error}")
     seed(settings.model_store, settings.shipped_models)
     store = Store(settings.model_store)
     store.entries()
@@ -40,6 +46,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["settings"] = settings
     app.extensions["database"] = database
     app.extensions["store"] = store
+    app.extensions["versions"] = Versions(database, settings.model_store)
+    app.extensions["promotions"] = Promotions(database, settings.model_store)
     app.extensions["retention"] = Retention(database, settings)
     app.extensions["queue"] = Queue(database)
     app.extensions["ledger"] = Ledger(
@@ -47,7 +55,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     )
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     errors.init_app(app)
-    for view in (predict, models, train, health):
+    for view in (predict, models, versions, train, health):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
     return app

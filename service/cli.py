@@ -58,21 +58,27 @@ def trainer() -> None:
 def health(part: str) -> None:
     """Tell by the exit status whether the web service, or a trainer on this machine, is well."""
     settings = _settings()
-    if part == "trainer":
-        from service.alive import trainer_beats
-        from service.database import Database, parse_url
+    if part == "web":
+        try:
+            with Client(_here(settings)) as client:
+                client.ready()
+        except ClientError as error:
+            raise click.ClickException(str(error)) from None
+    elif not _trainer_beats(settings):
+        raise click.ClickException("no trainer on this machine shows life in the database")
 
-        if not trainer_beats(Database(parse_url(settings.database_url))):
-            raise click.ClickException("no trainer on this machine shows life in the database")
-        return
-    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
-    try:
-        with Client(
-            f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-        ) as client:
-            client.ready()
-    except ClientError as error:
-        raise click.ClickException(str(error)) from None
+
+def _here(settings: "Settings") -> str:
+    """Return the address at which the web service is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _trainer_beats(settings: "Settings") -> bool:
+    from service.alive import trainer_beats
+    from service.database import Database, parse_url
+
+    return trainer_beats(Database(parse_url(settings.database_url)))
 
 
 def _settings() -> "Settings":

@@ -1,5 +1,6 @@
 """One database for the job table and the queue: SQLite by default, PostgreSQL by its URL."""
 
+import importlib.util
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ def parse_url(text: str) -> URL:
     if url.get_backend_name() == SQLITE and url.database not in (None, "", ":memory:"):
         return url
     if url.get_backend_name() == POSTGRESQL and url.database:
+        if importlib.util.find_spec("psycopg") is None:
+            raise ValueError("needs psycopg to reach PostgreSQL: pip install 'nnserve[postgres]'")
         return url.set(drivername="postgresql+psycopg")
     raise ValueError(MEANING)
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import OperationalError
 
 from service.database import Database
 
@@ -104,27 +105,33 @@ _SCHEMA = Table("schema_version", METADATA, Column("number", Integer, nullable=F
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (METADATA.create_all,)
 
 
-class NewerSchema(Exception):
-    """The database was written by a newer nnserve."""
+class Unusable(Exception):
+    """The database does not answer, or was written by a newer nnserve."""
 
 
 def migrate(database: Database) -> None:
     """Create the tables, or bring those of an older nnserve up to date; several may try at once.
 
-    Raises NewerSchema where a newer nnserve has been here.
+    Raises Unusable.
     """
+    try:
+        _migrate(database)
+    except OperationalError as error:
+        raise Unusable(f"the database does not answer: {error.orig}") from None
+    finally:
+        database.close()
+
+
+def _migrate(database: Database) -> None:
     with database.writing(turn="migration") as connection:
         there = inspect(connection).has_table(_SCHEMA.name)
         number = connection.scalar(select(_SCHEMA.c.number)) if there else None
         if number is not None and number > len(MIGRATIONS):
             known = len(MIGRATIONS)
-            raise NewerSchema(
-                f"the database has schema {number}, this nnserve knows up to {known}: upgrade it"
-            )
+            raise Unusable(f"the database has schema {number}, this nnserve knows up to {known}: upgrade it")
         for migration in MIGRATIONS[number or 0 :]:
             migration(connection)
         if number is None:
             connection.execute(_SCHEMA.insert().values(number=len(MIGRATIONS)))
         elif number < len(MIGRATIONS):
             connection.execute(update(_SCHEMA).values(number=len(MIGRATIONS)))
-    database.close()

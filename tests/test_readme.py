@@ -58,7 +58,7 @@ PYTHON = [(document, block) for document in DOCUMENTS for block in blocks(docume
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("readme"), workers=1)
+    service = Service(tmp_path_factory.mktemp("readme"), "up", workers=1)
     yield service
     service.stop()
     print(service.log)

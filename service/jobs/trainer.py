@@ -26,7 +26,7 @@ from service.jobs.progress import HandBack, TooLong
 from service.jobs.queue import Queue
 from service.jobs.run import Run
 from service.jobs.sweeping import Sweeper
-from service.schema import NewerSchema, migrate
+from service.schema import Unusable, migrate
 from service.settings import Settings, SettingsError, read_settings
 
 # The most seconds between two looks into an SQLite queue; PostgreSQL wakes us.
@@ -141,7 +141,7 @@ def main() -> None:
         configure_logging(settings)
         database = Database(parse_url(settings.database_url))
         migrate(database)
-    except (SettingsError, NewerSchema) as error:
+    except (SettingsError, Unusable) as error:
         sys.exit(f"nnserve: {error}")
     logging.getLogger("huey").setLevel(logging.WARNING)
     os.nice(settings.trainer_nice)
