@@ -33,6 +33,8 @@ loglevel = settings.log_level.lower()
 # One line a request comes from the application, with the request's id.
 accesslog = None
 control_socket_disable = True
+# The kernel's own sending would wait without end for a client that takes no more of a model file.
+sendfile = False
 
 
 def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)

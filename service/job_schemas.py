@@ -1,17 +1,13 @@
 """The requests and answers of /train, as marshmallow schemas."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from service.gate import IF_BETTER
 from service.jobs.job import STATES
-from service.schemas import NAME_MESSAGES, Version
-
-PROMOTE = ("if_better", "always", "never")
-MOST_OF_A_PAGE = 100
-
-_ONE_OF = "must be one of {choices}"
+from service.schemas import NAME_MESSAGES, ONE_OF, Moment, PageQuery, Version
+from service.version_schemas import Promote
 
 
 class RecipeOrName(fields.Field[Any]):
@@ -38,11 +34,7 @@ class TrainRequest(Schema):
     model = fields.String(required=True, error_messages=NAME_MESSAGES)
     recipe = RecipeOrName()
     start_from = Version()
-    promote = fields.String(
-        load_default="if_better",
-        validate=validate.OneOf(PROMOTE, error=_ONE_OF),
-        error_messages={"invalid": f"must be one of {', '.join(PROMOTE)}"},
-    )
+    promote = Promote(load_default=IF_BETTER)
     dry_run = fields.Boolean(
         load_default=False,
         truthy={True},
@@ -51,38 +43,15 @@ class TrainRequest(Schema):
     )
 
 
-class JobsQuery(Schema):
+class JobsQuery(PageQuery):
     """The query of GET /train."""
 
     error_messages: dict[str, str] = {  # noqa: RUF012
         "unknown": "is not known here; known are state, model, limit and cursor"
     }
 
-    class Meta:
-        """Unknown fields are errors."""
-
-        unknown = RAISE
-
-    state = fields.String(validate=validate.OneOf(STATES, error=_ONE_OF))
+    state = fields.String(validate=validate.OneOf(STATES, error=ONE_OF))
     model = fields.String()
-    limit = fields.Integer(
-        load_default=20,
-        validate=validate.Range(1, MOST_OF_A_PAGE, error="must be from {min} to {max}"),
-        error_messages={"invalid": "must be a whole number"},
-    )
-    cursor = fields.Integer(
-        validate=validate.Range(1, 2**62, error="must be taken from `next` of an answer"),
-        error_messages={"invalid": "must be taken from `next` of an answer"},
-    )
-
-
-class Moment(fields.Field[float]):
-    """Seconds since 1970, shown as a date and time (RFC 3339)."""
-
-    def _serialize(self, value: float | None, attr: Any, obj: Any, **kwargs: Any) -> str | None:
-        if value is None:
-            return None
-        return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
 
 
 class Plan(Schema):

@@ -1,8 +1,9 @@
 """Every request and response, as marshmallow schemas."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from service import codec
 from service.fields import Array, Texts, complaints
@@ -10,7 +11,9 @@ from service.problems import BadBody, FieldError, Invalid
 
 # More than that can only be wrong, and each unknown one would take marshmallow 5 µs.
 MOST_FIELDS = 100
+MOST_OF_A_PAGE = 100
 
+ONE_OF = "must be one of {choices}"
 
 NAME_MESSAGES: dict[str, Any] = {
     "required": "is missing",
@@ -35,6 +38,36 @@ class Version(fields.Field[int | str]):
         if isinstance(value, int) and not 1 <= value < 10**9:
             raise ValidationError("must be a version's number, 1 or more, or a label")
         return value
+
+
+class Moment(fields.Field[float]):
+    """Seconds since 1970, shown as a date and time (RFC 3339)."""
+
+    def _serialize(self, value: float | None, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
+
+
+class PageQuery(Schema):
+    """What every list that is shown page by page is asked for."""
+
+    error_messages: dict[str, str] = {"unknown": "is not known here; known are limit and cursor"}  # noqa: RUF012
+
+    class Meta:
+        """Unknown fields are errors."""
+
+        unknown = RAISE
+
+    limit = fields.Integer(
+        load_default=20,
+        validate=validate.Range(1, MOST_OF_A_PAGE, error="must be from {min} to {max}"),
+        error_messages={"invalid": "must be a whole number"},
+    )
+    cursor = fields.Integer(
+        validate=validate.Range(1, 2**62, error="must be taken from `next` of an answer"),
+        error_messages={"invalid": "must be taken from `next` of an answer"},
+    )
 
 
 class PredictForm(Schema):
@@ -146,6 +179,8 @@ class VersionDetail(Schema):
     sha256 = fields.String()
     bytes = fields.Integer()
     published = fields.String()
+    origin = fields.String()
+    job = fields.String()
     failure = fields.String()
     input = fields.Dict()
     output = fields.Dict()

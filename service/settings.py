@@ -71,6 +71,7 @@ def _folder(path: Path) -> None:
 
 
 _POSITIVE = {"validate": validate.Range(min=1)}
+_NOT_NEGATIVE = {"validate": validate.Range(min=0)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,14 @@ class Settings:
     max_epochs: int = _setting(10_000, "epochs of a job", **_POSITIVE)
     max_job_seconds: int = _setting(3600, "seconds that a job may take", **_POSITIVE)
     max_job_memory: int = _setting(2 << 30, "bytes of memory that a job may take", **_POSITIVE)
+    max_model: int = _setting(64 << 20, "bytes of a model file that is sent", **_POSITIVE)
+    keep_versions: int = _setting(20, "versions of a model without a label that are kept", **_NOT_NEGATIVE)
+    keep_jobs: int = _setting(1000, "ended jobs that are kept", **_NOT_NEGATIVE)
+    keep_events: int = _setting(100, "ended jobs whose events are kept", **_NOT_NEGATIVE)
+    keep_checkpoints: int = _setting(
+        20, "failed or cancelled jobs whose checkpoints are kept, to try them again", **_NOT_NEGATIVE
+    )
+    max_disk: int = _setting(10 << 30, "bytes of models, checkpoints and SQLite's file together", **_POSITIVE)
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)

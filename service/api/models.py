@@ -1,4 +1,4 @@
-"""GET /models and below: what is served, and what each version says of itself."""
+"""GET /models and below: what is served, and what each version says of itself. Changes: versions.py."""
 
 from typing import Any
 

@@ -17,6 +17,9 @@ ENDED = (SUCCEEDED, FAILED, CANCELLED)
 # Kinds of events: an epoch was measured, or the state changed.
 EPOCH, STATE = "epoch", "state"
 
+# Beside the models, so that any trainer that shares them can go on with a job.
+CHECKPOINTS = ".checkpoints"
+
 
 @dataclass(frozen=True)
 class Job:

@@ -18,15 +18,12 @@ from nncore.publishing import MODEL_FILE, read_facts
 from nncore.recipe import Recipe, StartFrom, Trained, run
 from service.database import Database
 from service.jobs.heart import Heart
-from service.jobs.job import Job
+from service.jobs.job import CHECKPOINTS, Job
 from service.jobs.leases import Leases
 from service.jobs.progress import Progress
 from service.jobs.publishing import publish_once
 from service.promotion import Decision, Promotions
 from service.settings import Settings
-
-# Beside the models, so that any trainer that shares them can go on with a job.
-CHECKPOINTS = ".checkpoints"
 
 logger = logging.getLogger(__name__)
 
