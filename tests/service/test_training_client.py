@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import Service, nnserve
+from serving import Service, free_port, nnserve
 from training import ENDLESS, QUICK, Trainer, wait_for_epoch
 
 from service.client import Client, ProblemError, Unreachable
@@ -124,7 +124,8 @@ def test_a_health_check_tells_whether_a_trainer_shows_life(
 def test_a_database_that_does_not_answer_is_said_at_the_start(tmp_path: Path) -> None:
     began = time.monotonic()
     for command in ("up", "web"):
-        done = nnserve(command, folder=tmp_path, database_url="postgresql://nobody@127.0.0.1:1/nothing")
+        nowhere = {"port": free_port(), "database_url": "postgresql://nobody@127.0.0.1:1/nothing"}
+        done = nnserve(command, folder=tmp_path, **nowhere)
         assert done.returncode != 0
         assert "nnserve: the database does not answer" in done.stderr
         assert "Traceback" not in done.stderr
