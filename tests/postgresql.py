@@ -42,6 +42,10 @@ class Server:
             connection.execute(f"create database {name}")
         return self._url(name)
 
+    def restart(self) -> None:
+        """End all connections at once, as a crash does, and come back."""
+        self._call("pg_ctl", "-D", "data", "-l", "log", "-w", "-m", "immediate", "restart")
+
     def stop(self) -> None:
         self._call("pg_ctl", "-D", "data", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)

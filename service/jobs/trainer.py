@@ -65,9 +65,8 @@ class Trainer:
             except (NNCoreError, TooLong) as error:
                 self._fail(job, str(error))
             except MemoryError:
-                self._fail(
-                    job, f"It needs more than the {self.settings.max_job_memory:,} bytes that a job may have."
-                )
+                most = self.settings.max_job_memory
+                self._fail(job, f"It needs more than the {most:,} bytes of memory that a job may take.")
             except Exception as error:
                 self._stumble(job, error)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from kills import Campaign, unbroken
-from postgresql import Server
+from postgresql import Server, start_server
 from serving import Service, wait_for
 from training import (
     ENDLESS,
@@ -249,6 +249,21 @@ def test_a_job_that_kills_its_trainer_every_time_ends_as_failed(web: Service, tr
     assert "begun 2 times in a row" in ended["error"]
 
 
+def test_a_job_that_wants_more_memory_than_it_may_have_fails_and_its_trainer_lives(
+    web: Service, train
+) -> None:
+    trainer = train(fault="hunger_in_training", max_job_memory=500_000_000)
+    child = trainer.child()
+    job_id = submit(web, recipe=QUICK)
+
+    ended = wait_until(web, job_id, *ENDED)
+
+    assert ended["state"] == "failed"
+    assert ended["error"] == "It needs more than the 500,000,000 bytes of memory that a job may take."
+    assert attempts(web, job_id) == 1
+    assert is_running(child)
+
+
 def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -> None:
     train(fault="jumping_clock"), train(fault="jumping_clock")
     job_id = submit(web, recipe=SLOW | {"epochs": 500})
@@ -280,6 +295,27 @@ def test_a_database_that_is_locked_for_ten_seconds_loses_nothing(web: Service, t
     assert answers[0].status == 202
     check_unbroken(web, running, SLOW)
     check_unbroken(web, answers[0].json["id"], QUICK)
+
+
+def test_a_postgresql_that_crashes_and_comes_back_loses_nothing(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    server = start_server()
+    service = start(workers=1, lease_seconds=2, checkpoint_seconds=1, database_url=server.new_database())
+    trainer = Trainer(tmp_path, service.settings)
+    try:
+        running, waiting = submit(service, recipe=SLOW), submit(service, recipe=QUICK)
+        wait_for_epoch(service, running, 20)
+
+        server.restart()
+
+        check_unbroken(service, running, SLOW)
+        check_unbroken(service, waiting, QUICK)
+    finally:
+        trainer.stop()
+        service.stop()
+        print(trainer.log)
+        server.stop()
 
 
 @pytest.fixture

@@ -357,7 +357,7 @@ def test_limits_on_a_job_are_settings(start: Callable[..., Service]) -> None:
     assert "701 epochs; a job may have at most 700" in epochs.json["detail"]
 
 
-def test_a_job_that_takes_too_long_or_too_much_memory_fails_and_says_so(
+def test_a_job_that_takes_too_long_fails_and_says_so(
     start: Callable[..., Service],
 ) -> None:
     service = start(command="up", workers=1, max_job_seconds=1)

@@ -24,6 +24,14 @@ def die_in_training() -> None:
     Run._train = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign]
 
 
+def hunger_in_training() -> None:
+    import numpy as np
+
+    from service.jobs.run import Run
+
+    Run._train = lambda self: np.ones(1 << 27)  # type: ignore[assignment,method-assign,return-value]
+
+
 def die_before_sending() -> None:
     from service.jobs.queue import Queue
 
