@@ -123,7 +123,8 @@ class Checkpoints:
             raise CheckpointError("the checkpoints belong to no run yet: bind them to a fingerprint first")
         self._due = time.monotonic() + self.every
         self._remove_drafts()
-        for number_ in reversed(self._numbers()):
+        numbers = self._numbers()
+        for number_ in reversed(numbers):
             path = self._path(number_)
             try:
                 with open_regular(path) as file:
@@ -134,6 +135,8 @@ class Checkpoints:
                 continue
             self._kept = [number_]
             return place, arrays
+        if numbers:
+            logger.warning("%s holds no checkpoint to go on from: the run begins anew", self.folder)
         return None
 
     def clear(self) -> None:
@@ -153,7 +156,11 @@ class Checkpoints:
     def _names(self) -> list[str]:
         try:
             return [entry.name for entry in os.scandir(self.folder)]
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            # Whether it can be written to, the next checkpoint will tell.
+            logger.warning("the checkpoints in %s cannot be listed: %s", self.folder, error)
             return []
 
     def _remove_drafts(self) -> None:

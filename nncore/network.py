@@ -25,6 +25,9 @@ LAYERS: dict[str, type] = {
 
 # 50 million float32 parameters are 200 MB, and four times that with Adam: far from small.
 MOST_PARAMETERS = 50_000_000
+# Of all layers together, for one example: a predictor has room for them times the rows it works on at once. A
+# few hundred bytes can ask for a thousand layers of 65,536.
+MOST_OUTPUTS = 1 << 20
 
 
 class Network:
@@ -118,4 +121,8 @@ def plan(layers: Sequence[Layer], input_shape: Shape) -> tuple[dict[str, Shape],
         total = sum(math.prod(s) for s in shapes.values())
         if total > MOST_PARAMETERS:
             raise RecipeError({f"network[{place}]": f"more than {MOST_PARAMETERS:,} parameters in all"})
+    numbers = sum(map(math.prod, outputs))
+    if numbers > MOST_OUTPUTS:
+        what = f"its layers give {numbers:,} numbers an example, more than {MOST_OUTPUTS:,}"
+        raise RecipeError({"network": what})
     return shapes, outputs

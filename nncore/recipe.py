@@ -14,12 +14,13 @@ from nncore.checkpoints import Checkpoints
 from nncore.config import canonical, choice, from_json, number, tagged, to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import InputError, RecipeError
-from nncore.evaluation import EVALUATION_ROWS, Metrics, evaluate
+from nncore.evaluation import Metrics, evaluate
 from nncore.layers import Layer
 from nncore.losses import LOSSES
+from nncore.memory import Rows, run_bytes
 from nncore.network import LAYERS, Network, plan
 from nncore.optimizers import OPTIMIZERS, Optimizer
-from nncore.preprocessing import STEPS, Step, apply_steps
+from nncore.preprocessing import STEPS, Standardize, Step, apply_steps
 from nncore.randomness import stream
 from nncore.schedules import SCHEDULES, Constant, Schedule
 from nncore.starting import changed_output, take_weights
@@ -140,29 +141,35 @@ def run(
 
 def check(recipe: Recipe, dataset: Dataset) -> None:
     """Raise RecipeError, before anything is trained, where recipe and dataset do not fit together."""
-    problems: dict[str, str] = {}
-    output = LOSSES[recipe.loss].output
     last = plan(recipe.network, dataset.train.inputs.shape[1:])[1][-1]
-    if dataset.labels and output == "regression" and dataset.train.targets.ndim == 1:
-        width: Shape = (1,)
-    elif dataset.labels:
-        width = (len(dataset.labels),) if output == "classes" else (1,)
-    else:
-        width = dataset.train.targets.shape[1:]
-    if not dataset.labels and output != "regression":
-        problems["loss"] = (
-            f"{recipe.loss} needs classes, and {dataset.name} has values: use mean_squared_error"
-        )
-    elif output == "binary" and len(dataset.labels) != 2:
-        problems["loss"] = f"{recipe.loss} needs two classes, {dataset.name} has {len(dataset.labels)}"
-    elif last != width:
-        place = f"network[{len(recipe.network) - 1}]"
-        problems[place] = f"gives {last} numbers an example; {recipe.loss} on {dataset.name} needs {width}"
-    score = "r2" if output == "regression" else "accuracy"
+    problems = _check_output(recipe, dataset, last)
+    score = "r2" if LOSSES[recipe.loss].output == "regression" else "accuracy"
     if recipe.early_stopping and recipe.early_stopping.monitor not in ("loss", score):
         problems["early_stopping.monitor"] = f"must be loss or {score} with {recipe.loss}"
+    try:
+        # Whether a step can work on such inputs two rows tell.
+        _fit_steps(recipe, dataset.train.inputs[:2])
+    except RecipeError as error:
+        problems |= error.problems
     if problems:
         raise RecipeError(problems)
+
+
+def _check_output(recipe: Recipe, dataset: Dataset, last: Shape) -> dict[str, str]:
+    output = LOSSES[recipe.loss].output
+    if not dataset.labels and output != "regression":
+        return {"loss": f"{recipe.loss} needs classes, and {dataset.name} has values: use mean_squared_error"}
+    if output == "binary" and len(dataset.labels) != 2:
+        return {"loss": f"{recipe.loss} needs two classes, {dataset.name} has {len(dataset.labels)}"}
+    width: Shape = (1,)
+    if output == "classes":
+        width = (len(dataset.labels),)
+    elif dataset.train.targets.ndim > 1:
+        width = dataset.train.targets.shape[1:]
+    if last == width:
+        return {}
+    place = f"network[{len(recipe.network) - 1}]"
+    return {place: f"gives {last} numbers an example; {recipe.loss} on {dataset.name} needs {width}"}
 
 
 def check_start(recipe: Recipe, dataset: Dataset, start: Network) -> tuple[str, ...]:
@@ -182,12 +189,20 @@ def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
 
 
 def needed_memory(recipe: Recipe, dataset: Dataset) -> int:
-    """Return how many bytes a run of the recipe allocates at most, as an estimate from above."""
-    rows = len(dataset.train) + len(dataset.validation)
-    data = 4 * rows * math.prod(dataset.train.inputs.shape[1:])
-    outputs = plan(recipe.network, dataset.train.inputs.shape[1:])[1]
-    activations = 4 * max(recipe.batch_size, EVALUATION_ROWS) * sum(map(math.prod, outputs))
-    return data + 4 * 6 * count_parameters(recipe, dataset) + 3 * activations + 1000 * recipe.epochs
+    """Return how many bytes a run of the recipe allocates at most, the dataset itself included."""
+    train, validation, test = dataset.train, dataset.validation, dataset.test
+    arrays = {
+        id(array): array.nbytes for part in (train, validation, test) for array in (part.inputs, part.targets)
+    }
+    rows = Rows(len(train), len(validation), len(test), min(recipe.batch_size, len(train)))
+    return sum(arrays.values()) + run_bytes(
+        recipe.network,
+        train.inputs.shape[1:],
+        rows,
+        moments=len(recipe.optimizer.start(np.empty(0, np.float32))),
+        standardizes=any(isinstance(step, Standardize) for step in recipe.input),
+        epochs=recipe.epochs,
+    )
 
 
 def _fingerprint(recipe: Recipe, dataset: Dataset, start_from: StartFrom | None) -> str:

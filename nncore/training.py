@@ -71,7 +71,7 @@ class _Run:
         self.callbacks, self.checkpoints = callbacks, checkpoints
         self.weights = descent.network.parameters.flat
         self.best = Best(self.weights, early_stopping)
-        self.names = figures_of(descent.options.loss) if validation else ()
+        self.names = figures_of(descent.options.loss) if validation is not None else ()
         self.epochs: list[Epoch] = []
         self.batch, self.total, self.ended = 0, 0.0, ""
         self.before = position(descent.shuffle)
@@ -190,9 +190,10 @@ class _Run:
 
     def _room(self, place: Place) -> list[Array]:
         """Return the arrays that a checkpoint of this place fills."""
-        done, options = place.epoch - 1, self.descent.options
-        if done > options.epochs or place.batch > self.descent.batches or place.best_epoch > done:
-            raise ValueError(f"epoch {place.epoch}, batch {place.batch}, best {place.best_epoch}")
+        done, epochs = place.epoch - 1, self.descent.options.epochs
+        possible = done <= epochs if place.ended else done < epochs
+        if not possible or place.batch > self.descent.batches or place.best_epoch > done:
+            raise ValueError(f"epoch {place.epoch}, batch {place.batch}, best epoch {place.best_epoch}")
         return self._arrays(place, np.empty((done, 2 + 2 * len(self.names))))
 
     def _arrays(self, place: Place, rows: FloatArray) -> list[Array]:

@@ -287,7 +287,7 @@ REFUSED = {
     ),
     "layers that would take all memory": (
         set_in(LAYERS, [{"type": "dense", "units": 65536}, *[{"type": "relu"}] * 900]),
-        "architecture: its layers give 59,047,936 numbers an example, more than 1,048,576",
+        "architecture: network: its layers give 59,047,936 numbers an example, more than 1,048,576",
     ),
     "other layers than tensors": (
         set_in(LAYERS, [{"type": "dense", "units": 1}]),

@@ -338,6 +338,10 @@ DIGITS = {"dataset": "digits", "network": [{"type": "flatten"}, dense(10)], "los
             "network[1]: more than 50,000,000 parameters",
         ),
         (
+            {"network": [dense(60_000), *[{"type": "tanh"}] * 20, dense(1)]},
+            "network: its layers give 1,260,001 numbers an example, more than 1,048,576",
+        ),
+        (
             {"early_stopping": {"patience": 1, "monitor": "r2"}},
             "early_stopping.monitor: must be loss or accuracy with binary_cross_entropy",
         ),
