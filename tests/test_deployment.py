@@ -225,6 +225,14 @@ def test_one_command_moves_both_services_to_postgresql_by_one_url(tmp_path: Path
     assert make_url(url_file.read_text().strip()) == url
 
 
+def test_what_stands_in_an_env_file_is_documented() -> None:
+    names = re.findall(r"\$\{(\w+):-", COMPOSE_FILE.read_text())
+    described = (ROOT / "docs" / "deployment.md").read_text()
+
+    assert names
+    assert [name for name in names if f"| `{name}` |" not in described] == []
+
+
 def test_what_that_command_writes_is_never_committed() -> None:
     files = [".env", "deploy/secrets/database_url", "deploy/secrets/postgres_password"]
     done = subprocess.run(
