@@ -139,6 +139,10 @@ class Checkpoints:
             logger.warning("%s holds no checkpoint to go on from: the run begins anew", self.folder)
         return None
 
+    def is_empty(self) -> bool:
+        """Say whether there is no checkpoint, whole or not."""
+        return not self._numbers()
+
     def clear(self) -> None:
         """Remove the checkpoints, and the folder where nothing else is in it."""
         self._remove_drafts()

@@ -1,6 +1,7 @@
 """The command line: `python -m nncore train|evaluate|inspect|predict`."""
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -13,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 import nncore
 from nncore.artifact import describe, to_bytes
+from nncore.bar import Bar, figures_text
 from nncore.config import to_json
 from nncore.datasets import DATASETS
 from nncore.errors import InputError, NNCoreError, RecipeError
@@ -24,8 +25,9 @@ from nncore.inspection import card_text, confusion_text
 from nncore.metrics import accuracy, confusion_matrix, r2_score
 from nncore.predictor import Predictor, answers, load
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
-from nncore.recipe import Recipe, override, read_recipe, run
-from nncore.training import Callback, Epoch
+from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe, run
+from nncore.resuming import checkpoints_of
+from nncore.training import History
 
 MODEL_HELP = "a model file, a version's folder, or a model's folder: its newest version"
 
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NNCoreError as error:
         print(f"nncore: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("nncore: interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"nncore: interrupted; {error if error.args else 'nothing was written'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, `head` say, has enough.
@@ -78,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--no-test", action="store_true", help="leave the test set alone: for runs that are compared"
     )
+    train.add_argument(
+        "--resume", action="store_true", help="go on with a run of this recipe that was killed"
+    )
+    train.add_argument(
+        "--start-from", type=Path, metavar="MODEL", help=f"train on from the weights of {MODEL_HELP}"
+    )
     train.set_defaults(command=_train)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
@@ -108,22 +116,41 @@ def _train(options: argparse.Namespace) -> None:
     if not NAME.fullmatch(name):
         raise RecipeError({"--name": f"must be {NAME_MEANING}, not {name!r}"})
     recipe = _with_changes(_read(options.recipe), options)
-    # A folder that cannot be made is better known before the training than after it.
-    options.out.mkdir(parents=True, exist_ok=True)
+    start = _start(options.start_from, recipe) if options.start_from else None
+    model = options.out / name
     began = time.monotonic()
-    with _Progress(recipe.epochs) as progress:
-        trained = run(recipe, [progress], measure_test=not options.no_test)
-    history = trained.history
+    with checkpoints_of(model, resume=options.resume) as checkpoints:
+        with Bar(recipe.epochs) as bar:
+            test = not options.no_test
+            trained = run(recipe, [bar], measure_test=test, checkpoints=checkpoints, start_from=start)
+        _tell_end(trained.history)
+        data = to_bytes(describe(trained))
+        with _uninterrupted():
+            number = publish(model, data, seconds=round(time.monotonic() - began, 1))
+            if checkpoints is not None:
+                checkpoints.clear()
+    for part, figures in trained.metrics.items():
+        print(f"{part}: {figures_text(figures)}")
+    print(f"Wrote {model / str(number) / MODEL_FILE} ({len(data):,} bytes).")
+
+
+def _tell_end(history: History) -> None:
     if history.ended != "completed":
         why = "Interrupted" if history.ended == "interrupted" else "No more progress"
         done, kept = len(history.epochs), history.kept_epoch
         print(f"{why} after {done} epochs: kept the weights of epoch {kept}, the best so far.")
-    data = to_bytes(describe(trained))
-    with _uninterrupted():
-        number = publish(options.out / name, data, seconds=round(time.monotonic() - began, 1))
-    for part, figures in trained.metrics.items():
-        print(f"{part}: {_figures(figures)}")
-    print(f"Wrote {options.out / name / str(number) / MODEL_FILE} ({len(data):,} bytes).")
+
+
+def _start(path: Path, recipe: Recipe) -> StartFrom:
+    """Return the weights to go on from, and say what cannot be taken over."""
+    file = _model_file(path)
+    start = StartFrom(load(file).network, hashlib.sha256(file.read_bytes()).hexdigest())
+    anew = check_start(recipe, DATASETS[recipe.dataset](), start.network)
+    print(f"Starting from {file}.")
+    if anew:
+        place = anew[0].partition(".")[0]
+        print(f"network[{place}] has another shape and begins anew: {', '.join(anew)}.")
+    return start
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -205,10 +232,14 @@ def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def _load(path: Path) -> Predictor:
+    return load(_model_file(path))
+
+
+def _model_file(path: Path) -> Path:
     """Take a model file, a version's folder, or a model's folder, whose newest version is meant."""
     if path.is_dir() and (numbers := versions(path)):
         path = path / str(numbers[-1])
-    return load(path / MODEL_FILE if path.is_dir() else path)
+    return path / MODEL_FILE if path.is_dir() else path
 
 
 @contextmanager
@@ -219,49 +250,3 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _figures(figures: dict[str, float]) -> str:
-    shown = {"accuracy": "{:.2%}"}
-    return ", ".join(f"{name} {shown.get(name, '{:.5g}').format(value)}" for name, value in figures.items())
-
-
-class _Progress(Callback):
-    """A bar with loss, accuracy and time left; where nobody watches, a line an epoch instead."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.watched = sys.stderr.isatty()
-        self.measured = False
-        # One tick is a thousandth of an epoch, so that the bar moves inside long epochs too.
-        self.bar = tqdm(
-            total=epochs * 1000,
-            disable=not self.watched,
-            bar_format="{percentage:3.0f}% {bar} {elapsed} < {remaining}{postfix}",
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def on_batch(self, batch: int, batches: int, loss: float) -> None:
-        if self.watched:
-            if not self.measured:
-                self.bar.set_postfix_str(f"epoch 1/{self.epochs}, loss {loss:.4f}", refresh=False)
-                if batch == 1:
-                    # The time that loading the data took says nothing of the time left.
-                    self.bar.unpause()
-            self.bar.update(1000 * batch // batches - 1000 * (batch - 1) // batches)
-
-    def on_epoch(self, epoch: Epoch) -> None:
-        self.measured = True
-        figures = f"epoch {epoch.number}/{self.epochs}, loss {epoch.loss:.4f}"
-        score = _figures({name: value for name, value in epoch.validation.items() if name != "loss"})
-        if self.watched:
-            # No more than leaves room for the bar in a terminal of 80 columns.
-            self.bar.set_postfix_str(f"{figures}, {score}")
-        else:
-            text = f"{figures}, validation loss {epoch.validation['loss']:.4f}, {score}"
-            print(text, file=sys.stderr, flush=True)

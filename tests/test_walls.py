@@ -48,6 +48,8 @@ NNCORE = [
     "nncore.gradcheck",
     "nncore.publishing",
     "nncore.inspection",
+    "nncore.bar",
+    "nncore.resuming",
     "nncore.cli",
     "nncore.__main__",
 ]
