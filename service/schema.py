@@ -101,8 +101,8 @@ TRAINERS = Table(
 
 _SCHEMA = Table("schema_version", METADATA, Column("number", Integer, nullable=False))
 
-# What makes of a database of each version one of the next. The first begins with an empty one.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (METADATA.create_all,)
+# What makes of a database of version 1 one of version 2, and so on. A new one gets the tables above.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
 
 
 class Unusable(Exception):
@@ -123,15 +123,15 @@ def migrate(database: Database) -> None:
 
 
 def _migrate(database: Database) -> None:
+    newest = 1 + len(MIGRATIONS)
     with database.writing(turn="migration") as connection:
-        there = inspect(connection).has_table(_SCHEMA.name)
-        number = connection.scalar(select(_SCHEMA.c.number)) if there else None
-        if number is not None and number > len(MIGRATIONS):
-            known = len(MIGRATIONS)
-            raise Unusable(f"the database has schema {number}, this nnserve knows up to {known}: upgrade it")
-        for migration in MIGRATIONS[number or 0 :]:
+        if not inspect(connection).has_table(_SCHEMA.name):
+            METADATA.create_all(connection)
+            connection.execute(_SCHEMA.insert().values(number=newest))
+            return
+        number = connection.scalars(select(_SCHEMA.c.number)).one()
+        if number > newest:
+            raise Unusable(f"the database has schema {number}, this nnserve knows up to {newest}: upgrade it")
+        for migration in MIGRATIONS[number - 1 :]:
             migration(connection)
-        if number is None:
-            connection.execute(_SCHEMA.insert().values(number=len(MIGRATIONS)))
-        elif number < len(MIGRATIONS):
-            connection.execute(update(_SCHEMA).values(number=len(MIGRATIONS)))
+        connection.execute(update(_SCHEMA).values(number=newest))
