@@ -111,10 +111,10 @@ def test_health_is_asked_for_without_a_shell_and_without_curl(service: Any) -> N
     assert program in ("nnserve", "pg_isready")
 
 
-@each_of_ours
-def test_a_command_is_started_without_a_shell(service: Any) -> None:
-    assert isinstance(service["command"], list)
-    assert service["command"][0] == "nnserve"
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_is_asked_for_its_own_health(name: str) -> None:
+    assert OURS[name]["command"] == ["nnserve", name]
+    assert OURS[name]["healthcheck"]["test"] == ["CMD", "nnserve", "health", name]
 
 
 def test_services_wait_for_each_other_to_be_well() -> None:
