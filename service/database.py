@@ -64,8 +64,10 @@ class Database:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
+            # Where a database was made without an encoding, SQL_ASCII, psycopg would read texts as bytes.
+            how = {"connect_timeout": 5, "client_encoding": "utf8"}
             # A server that was restarted leaves dead connections behind.
-            self.engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+            self.engine = create_engine(url, pool_pre_ping=True, connect_args=how)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
