@@ -1,22 +1,30 @@
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
 from nncore import cli
+from nncore.checkpoints import Checkpoints
 from nncore.cli import main
 from nncore.predictor import load
 from nncore.publishing import MODEL_FILE, read_facts, versions
+from nncore.recipe import StartFrom, override, read_recipe, run
+from nncore.training import Callback
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+XOR, EXAM = (str(RECIPES / f"{name}.json") for name in ("xor", "exam"))
 # As a shell has it: what is printed waits in a buffer, and warnings are errors here.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 COMMAND = [sys.executable, "-W", "error", "-m", "nncore"]
@@ -168,11 +176,20 @@ def test_ctrl_c_before_the_first_epoch_is_over_writes_nothing(tmp_path, monkeypa
 
 
 def test_a_person_who_watches_gets_a_bar_with_loss_accuracy_and_the_time_left(tmp_path):
+    last = on_a_terminal(["train", str(RECIPES / "xor.json")], tmp_path).strip().split("\r")[-1]
+    assert re.fullmatch(
+        r"100% █+ \d\d:\d\d < \d\d:\d\d, epoch 600/600, loss 0\.\d{4}, accuracy 100\.00%", last
+    )
+    assert len(last) <= 80
+
+
+def on_a_terminal(arguments, folder):
+    """Run a command that is watched, and return what is seen on a terminal of 80 columns."""
     reader, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     with subprocess.Popen(
-        [*COMMAND, "train", str(RECIPES / "xor.json")],
-        cwd=tmp_path,
+        [*COMMAND, *arguments],
+        cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=terminal,
@@ -183,11 +200,7 @@ def test_a_person_who_watches_gets_a_bar_with_loss_accuracy_and_the_time_left(tm
             seen += chunk
         assert process.wait(timeout=60) == 0
     os.close(reader)
-    last = seen.decode().strip().split("\r")[-1]
-    assert re.fullmatch(
-        r"100% █+ \d\d:\d\d < \d\d:\d\d, epoch 600/600, loss 0\.\d{4}, accuracy 100\.00%", last
-    )
-    assert len(last) <= 80
+    return seen.decode()
 
 
 def read(descriptor):
@@ -211,6 +224,250 @@ def test_one_blas_thread_is_used_whatever_the_environment_says():
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert set(json.loads(done.stdout)) == {1}
+
+
+# Killed and gone on with.
+
+
+class Killed(BaseException):
+    """Ends a run as a kill would."""
+
+
+class KillAt(Callback):
+    """Has a batch and the one before it end with a checkpoint, and then ends the run."""
+
+    def __init__(self, checkpoints, epoch, batch):
+        self.checkpoints, self.last = checkpoints, (epoch, batch)
+        self.epoch = 1
+
+    def on_batch(self, batch, batches, loss):
+        if (self.epoch, batch) in (self.last, (self.last[0], self.last[1] - 1)):
+            self.checkpoints.ask()
+
+    def on_epoch(self, epoch):
+        self.epoch = epoch.number + 1
+
+    def on_checkpoint(self, epoch, batch, batches):
+        if (epoch, batch) == self.last:
+            raise Killed
+
+
+def leave(model, name, epoch, batch=7, **changes):
+    """Leave behind what a training leaves that was killed after a batch."""
+    checkpoints = Checkpoints(model / ".checkpoints", every=3600)
+    recipe = override(read_recipe((RECIPES / f"{name}.json").read_bytes()), changes)
+    with pytest.raises(Killed):
+        run(recipe, [KillAt(checkpoints, epoch, batch)], checkpoints=checkpoints)
+    return sorted(checkpoints.folder.iterdir())
+
+
+def sha256_of(model, number=1):
+    return hashlib.sha256((model / str(number) / MODEL_FILE).read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def unbroken(tmp_path):
+    """The SHA-256 of exam, trained in one go."""
+    assert main(["train", EXAM, "--out", str(tmp_path / "unbroken")]) == 0
+    return sha256_of(tmp_path / "unbroken" / "exam")
+
+
+def start(*arguments, folder):
+    """Start `python -m nncore` and return the process."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_sha256_of_an_unbroken_one(tmp_path):
+    command = ["train", XOR, "--set", "epochs=35000", "--out", "models", "--name"]
+    unbroken = start(*command, "unbroken", folder=tmp_path)
+    killed = tmp_path / "models" / "killed"
+    rng, newest = random.Random(3), ""
+    for resume in ([], ["--resume"]):
+        process = start(*command, "killed", *resume, folder=tmp_path)
+        while newest_in(killed / ".checkpoints") <= newest:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+        newest = newest_in(killed / ".checkpoints")
+    said, _ = start(*command, "killed", "--resume", folder=tmp_path).communicate(timeout=60)
+    assert re.match(r"Resumed after epoch [1-9]\d* of 35000\.\n", said)
+    unbroken.communicate(timeout=60)
+    assert sha256_of(killed) == sha256_of(tmp_path / "models" / "unbroken")
+    assert sorted(path.name for path in killed.iterdir()) == [".last-version", "1"]
+
+
+def newest_in(folder):
+    """Return the name of the newest checkpoint."""
+    return max((path.name for path in folder.glob("checkpoint-*")), default="")
+
+
+def test_resume_says_from_where_and_leaves_nothing_behind(tmp_path, capsys, unbroken):
+    model = tmp_path / "exam"
+    leave(model, "exam", epoch=4, batch=7)
+    capsys.readouterr()
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Resumed after epoch 3 of 40.\nvalidation: ")
+    assert said.err.startswith("epoch 4/40, ")
+    assert sha256_of(model) == unbroken
+    assert sorted(path.name for path in model.iterdir()) == [".last-version", "1"]
+
+
+def test_a_training_killed_before_its_version_was_written_is_published_at_once(tmp_path, capsys, unbroken):
+    model = tmp_path / "exam"
+    checkpoints = Checkpoints(model / ".checkpoints")
+    run(read_recipe(Path(EXAM).read_bytes()), checkpoints=checkpoints)
+    capsys.readouterr()
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("Resumed after epoch 40 of 40.\n")
+    assert said.err == ""
+    assert sha256_of(model) == unbroken
+
+
+def test_without_resume_what_was_left_is_thrown_away_and_that_is_said(tmp_path, capsys, unbroken):
+    leave(tmp_path / "exam", "exam", epoch=4)
+    capsys.readouterr()
+    assert main(["train", EXAM, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(
+        "Threw away the checkpoints of a run that was killed; --resume would have gone on with it.\n"
+    )
+    assert said.err.startswith("epoch 1/40, ")
+    assert sha256_of(tmp_path / "exam") == unbroken
+
+
+def test_with_nothing_to_resume_training_begins_at_the_beginning_and_says_so(tmp_path, capsys, unbroken):
+    capsys.readouterr()
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 0
+    folder = tmp_path / "exam" / ".checkpoints"
+    said = capsys.readouterr()
+    assert said.out.startswith(f"Nothing to resume in {folder}: training begins at the beginning.\n")
+    assert said.err.startswith("epoch 1/40, ")
+    assert sha256_of(tmp_path / "exam") == unbroken
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(tmp_path, capsys, caplog, unbroken):
+    _, newest = leave(tmp_path / "exam", "exam", epoch=4)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 0
+    assert "Resumed after epoch 3 of 40.\n" in capsys.readouterr().out
+    assert f"the checkpoint {newest} is not used: " in caplog.text
+    assert sha256_of(tmp_path / "exam") == unbroken
+
+
+def test_another_recipes_checkpoints_are_an_error_that_says_what_to_do_and_stay(tmp_path, capsys):
+    left = leave(tmp_path / "exam", "exam", epoch=4)
+    command = ["train", EXAM, "--out", str(tmp_path), "--seed", "2"]
+    assert main([*command, "--resume"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"nncore: {left[-1]} is of another run: of another recipe, dataset or start; resume with the recipe "
+        "and options of that run, or train without --resume to begin anew\n"
+    )
+    assert sorted((tmp_path / "exam" / ".checkpoints").iterdir()) == left
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("Threw away ")
+
+
+def test_of_two_trainings_of_one_model_the_first_has_the_checkpoints(tmp_path, capsys):
+    left = leave(tmp_path / "exam", "exam", epoch=4)
+    # As another process would.
+    descriptor = os.open(tmp_path / "exam", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    command = ["train", EXAM, "--out", str(tmp_path)]
+    assert main([*command, "--resume"]) == 1
+    assert f"nncore: --resume: another run is training {tmp_path / 'exam'}" in capsys.readouterr().err
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Another run is training {tmp_path / 'exam'}: this one keeps no checkpoints.\n")
+    os.close(descriptor)
+    assert sorted((tmp_path / "exam" / ".checkpoints").iterdir()) == left
+    assert versions(tmp_path / "exam") == [1]
+
+
+def test_where_a_file_system_has_no_locks_training_goes_on_without(tmp_path, capsys, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    leave(tmp_path / "exam", "exam", epoch=4)
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 0
+    assert "Resumed after epoch 3 of 40.\n" in capsys.readouterr().out
+
+
+def test_ctrl_c_in_the_first_epoch_says_that_there_is_a_checkpoint(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    left = leave(tmp_path / "exam", "exam", epoch=1, batch=9)
+    monkeypatch.setattr(cli, "run", interrupted)
+    assert main(["train", EXAM, "--out", str(tmp_path), "--resume"]) == 130
+    assert capsys.readouterr().err == "nncore: interrupted; --resume goes on from the last checkpoint\n"
+    assert sorted((tmp_path / "exam" / ".checkpoints").iterdir()) == left
+
+
+def test_a_bar_starts_where_the_run_was_resumed(tmp_path):
+    model = tmp_path / "var" / "models" / "exam"
+    leave(model, "exam", epoch=31, batch=10)
+    seen = on_a_terminal(["train", EXAM, "--resume"], tmp_path)
+    shares = [int(share) for share in re.findall(r"\r *(\d+)% ", seen)]
+    # The bar is there before the checkpoint is read.
+    moved = [share for share in shares if share]
+    assert 76 <= moved[0] <= 80
+    assert sorted(moved) == moved
+    assert re.search(r"100% █+ \d\d:\d\d < \d\d:\d\d, epoch 40/40, loss 0\.\d{4}, accuracy \d\d\.\d\d%", seen)
+
+
+# Started from another model.
+
+
+def test_training_starts_from_a_model_and_says_what_begins_anew(at_home, tmp_path, capsys):
+    command = ["train", XOR, "--out", str(tmp_path), "--epochs", "1"]
+    assert main([*command, "--start-from", "models/xor"]) == 0
+    assert capsys.readouterr().out.startswith(f"Starting from models/xor/2/{MODEL_FILE}.\nvalidation: ")
+    start = {"sha256": sha256_of(at_home / "models" / "xor", 2), "reinitialized": []}
+    card = load(tmp_path / "xor" / "1" / MODEL_FILE).card
+    assert card.provenance["start_from"] == start
+    # It was good from the first epoch on.
+    assert card.metrics["test"]["accuracy"] == 1
+    changes = ["--set", "network.2.units=2", "--set", "loss=softmax_cross_entropy"]
+    assert main([*command, *changes, "--start-from", "models/xor/1"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(
+        f"Starting from models/xor/1/{MODEL_FILE}.\n"
+        "network[2] has another shape and begins anew: 2.weight, 2.bias.\n"
+    )
+    assert load(tmp_path / "xor" / "2" / MODEL_FILE).card.provenance["start_from"] == start | {
+        "reinitialized": ["2.weight", "2.bias"]
+    }
+
+
+def test_a_training_with_a_start_is_resumed_with_it_and_not_without(at_home, tmp_path, capsys):
+    start = StartFrom(load(Path("models/xor/1") / MODEL_FILE).network, sha256_of(Path("models/xor")))
+    checkpoints = Checkpoints(tmp_path / "xor" / ".checkpoints")
+    with pytest.raises(Killed):
+        run(
+            read_recipe(Path(XOR).read_bytes()),
+            [KillAt(checkpoints, 3, 1)],
+            checkpoints=checkpoints,
+            start_from=start,
+        )
+    command = ["train", XOR, "--out", str(tmp_path), "--resume"]
+    assert main(command) == 1
+    assert "of another run" in capsys.readouterr().err
+    assert main([*command, "--start-from", "models/xor"]) == 0
+    assert "Resumed after epoch 2 of 600.\n" in capsys.readouterr().out
 
 
 # The other commands.
@@ -308,7 +565,6 @@ def test_a_reader_that_has_enough_is_no_error(home):
 
 # What goes wrong is one line.
 
-XOR = str(RECIPES / "xor.json")
 WRONG = [
     (["train", "nope.json"], r"nope\.json: No such file or directory"),
     (["train", "."], r"--name: must be 1 to 64 lower-case letters, .*, not ''"),
@@ -337,6 +593,12 @@ WRONG = [
     (
         ["train", XOR, "--epochs", "1", "--out", "broken.json"],
         r".*(Not a directory|File exists).*broken\.json.*",
+    ),
+    (["train", XOR, "--start-from", "models/none"], "models/none: No such file or directory"),
+    (["train", XOR, "--start-from", "broken.json"], r"broken\.json: truncated: .*"),
+    (
+        ["train", XOR, "--start-from", "models/exam"],
+        r"network\[0\]: has weight \(2, 8\), bias \(8,\); the start has weight \(1, 1\), bias \(1,\); .*",
     ),
     (
         ["evaluate", "models/xor", "--data", "xor"],

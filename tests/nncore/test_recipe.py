@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,29 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.artifact import describe, from_bytes, to_bytes
+from nncore.checkpoints import Checkpoints
 from nncore.config import to_json
 from nncore.datasets import DATASETS, Dataset, Split
-from nncore.errors import RecipeError
+from nncore.errors import CheckpointError, RecipeError
 from nncore.evaluation import evaluate
+from nncore.inspection import card_text
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.losses import LOSSES
 from nncore.optimizers import SGD, Adam
 from nncore.preprocessing import Scale, Standardize
-from nncore.recipe import Recipe, check, override, read_recipe, run
+from nncore.recipe import (
+    Recipe,
+    StartFrom,
+    check,
+    check_start,
+    count_parameters,
+    needed_memory,
+    override,
+    read_recipe,
+    run,
+)
 from nncore.schedules import Constant, Cosine, OneCycle, Step
-from nncore.training import EarlyStopping
+from nncore.training import Callback, EarlyStopping
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.json"))
 
@@ -425,3 +438,237 @@ def test_classes_learned_by_a_squared_loss_become_a_regression_that_loads():
     )
     card = from_bytes(to_bytes(describe(run(recipe)))).card
     assert (card.output.kind, card.output.labels) == ("regression", ())
+
+
+# Killed and gone on with.
+
+
+class Killed(BaseException):
+    """Ends a run as a kill would."""
+
+
+class KilledAt(Callback):
+    """Has every batch end with a checkpoint and ends the run after some."""
+
+    def __init__(self, checkpoints, batches):
+        self.checkpoints, self.batches = checkpoints, batches
+        self.behind = None
+
+    def on_resume(self, epochs):
+        self.behind = len(epochs)
+
+    def on_batch(self, batch, batches, loss):
+        self.checkpoints.ask()
+        self.batches -= 1
+
+    def on_checkpoint(self, epoch, batch, batches):
+        if self.batches == 0:
+            raise Killed
+
+
+def killed(recipe, folder, batches=30, **more):
+    checkpoints = Checkpoints(folder)
+    callback = KilledAt(checkpoints, batches)
+    with pytest.raises(Killed):
+        run(recipe, [callback], checkpoints=checkpoints, **more)
+    return callback
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SHIPPED if path.stem != "digits"], ids=lambda path: path.stem
+)
+def test_a_recipe_that_was_killed_twice_gives_the_model_file_of_an_unbroken_run(path, tmp_path):
+    recipe = override(read_recipe(path.read_bytes()), {"epochs": 40})
+    unbroken = to_bytes(describe(run(recipe)))
+    assert killed(recipe, tmp_path, 15).behind is None
+    assert killed(recipe, tmp_path, 20).behind is not None
+    assert to_bytes(describe(run(recipe, checkpoints=Checkpoints(tmp_path)))) == unbroken
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 5}, {"epochs": 3}, {"optimizer": {"type": "adam", "learning_rate": 0.002}}]
+)
+def test_another_recipes_checkpoint_is_refused(tmp_path, other):
+    killed(plain(), tmp_path)
+    with pytest.raises(CheckpointError, match="of another run"):
+        run(plain(**other), checkpoints=Checkpoints(tmp_path))
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path, monkeypatch):
+    killed(plain(), tmp_path)
+    dataset = DATASETS["exam"]()
+    monkeypatch.setitem(DATASETS, "exam", lambda: dataclasses.replace(dataset, sha256="0" * 64))
+    with pytest.raises(CheckpointError, match="of another run"):
+        run(plain(), checkpoints=Checkpoints(tmp_path))
+
+
+# Starting from another network's weights.
+
+
+def started(trained, sha256="a" * 64):
+    return StartFrom(trained.network, sha256)
+
+
+def test_training_goes_on_from_anothers_weights():
+    first = run(plain(epochs=20))
+    start = started(first)
+    before = first.network.parameters.flat.copy()
+    slow = {"type": "sgd", "learning_rate": 1e-9}
+    second = run(plain(epochs=1, optimizer=slow), start_from=start)
+    assert_allclose(second.network.parameters.flat, before, rtol=1e-5)
+    assert second.reinitialized == ()
+    assert_array_equal(first.network.parameters.flat, before)
+    # It starts where the first one ended, and not where that one began.
+    third = run(plain(epochs=20), start_from=start)
+    assert third.history.epochs[0].loss < first.history.epochs[-1].loss * 1.1 < first.history.epochs[0].loss
+
+
+def test_an_output_layer_of_another_shape_begins_anew_as_the_recipes_seed_says():
+    start = started(run(plain(epochs=20)))
+    frozen = plain(network=[dense(4), {"type": "tanh"}, dense(2)], loss=SOFTMAX, epochs=1, seed=9)
+    frozen = dataclasses.replace(frozen, optimizer=SGD(1e-12))
+    trained = run(frozen, start_from=start)
+    assert trained.reinitialized == ("2.weight", "2.bias")
+    fresh = run(frozen).network.parameters
+    for name, array in trained.network.parameters.items():
+        expected = fresh if name in trained.reinitialized else start.network.parameters
+        assert_allclose(array, expected[name], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        (
+            [dense(5), {"type": "tanh"}, dense(1)],
+            "network[0]: has weight (1, 5), bias (5,); the start has weight (1, 4), bias (4,)",
+        ),
+        (
+            [dense(4), {"type": "dropout", "rate": 0.1}, {"type": "tanh"}, dense(1)],
+            "network[2]: has nothing to learn; the start has weight (4, 1), bias (1,); network[3]: has",
+        ),
+        (
+            [dense(4), {"type": "tanh"}, dense(1), {"type": "tanh"}, dense(1)],
+            "network[4]: has weight (1, 1), bias (1,); the start has nothing to learn",
+        ),
+        ([dense(1)], "network[0]: has weight (1, 1), bias (1,); the start has weight (1, 4), bias (4,)"),
+        ([dense(4) | {"bias": False}, {"type": "tanh"}, dense(1)], "network[0]: has weight (1, 4); the"),
+    ],
+)
+def test_any_other_difference_is_refused_before_the_first_batch_with_its_layer(layers, problem):
+    start = started(run(plain()))
+    recipe = plain(network=layers)
+    for refuse in (
+        lambda: run(recipe, [KilledAt(None, 0)], start_from=start),
+        lambda: check_start(recipe, DATASETS["exam"](), start.network),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            refuse()
+        assert str(caught.value).startswith(problem)
+
+
+def test_the_card_tells_of_a_start_and_only_where_there_was_one():
+    first = run(plain())
+    assert "start_from" not in describe(first).card.provenance
+    second = run(plain(), start_from=started(first))
+    assert describe(second).card.provenance["start_from"] == {"sha256": "a" * 64, "reinitialized": []}
+    output = plain(network=[dense(4), {"type": "tanh"}, dense(2)], loss=SOFTMAX)
+    card = from_bytes(to_bytes(describe(run(output, start_from=started(first))))).card
+    assert card.provenance["start_from"] == {
+        "sha256": "a" * 64,
+        "reinitialized": ["2.weight", "2.bias"],
+    }
+    assert f"start_from  reinitialized [2.weight, 2.bias], sha256 {'a' * 64}" in card_text(card)
+
+
+def test_a_run_with_a_start_goes_on_after_a_kill_and_with_no_other_start(tmp_path):
+    start = started(run(plain()))
+    recipe = plain(epochs=5)
+    unbroken = to_bytes(describe(run(recipe, start_from=start)))
+    killed(recipe, tmp_path, start_from=start)
+    for other in (None, started(run(plain()), "b" * 64)):
+        with pytest.raises(CheckpointError, match="of another run"):
+            run(recipe, checkpoints=Checkpoints(tmp_path), start_from=other)
+    resumed = run(recipe, checkpoints=Checkpoints(tmp_path), start_from=start)
+    assert to_bytes(describe(resumed)) == unbroken
+
+
+# What a run takes.
+
+
+@pytest.mark.parametrize(
+    ("layers", "count"),
+    [([dense(1)], 2), ([dense(4), {"type": "tanh"}, dense(1)], 13), ([{"type": "relu"}], 0)],
+)
+def test_parameters_are_counted(layers, count):
+    assert count_parameters(plain(network=layers), DATASETS["exam"]()) == count
+
+
+def wide(units, **changes):
+    layers = [
+        dense(units),
+        {"type": "tanh"},
+        {"type": "dropout", "rate": 0.5},
+        dense(units),
+        {"type": "relu"},
+    ]
+    return PLAIN | {"network": [*layers, dense(1)]} | changes
+
+
+HUNGRY = {
+    "xor": json.loads(SHIPPED[3].read_text()),
+    "exam": json.loads(SHIPPED[1].read_text()),
+    "line": json.loads(SHIPPED[2].read_text()),
+    "digits": json.loads(SHIPPED[0].read_text()) | {"epochs": 1},
+    "a large network": wide(1500, epochs=1),
+    # Long enough for what is done every 128 steps.
+    "a large network with l2": wide(1500, epochs=8, l2=0.01),
+    "a large network without momentum": wide(1500, epochs=1, optimizer={"type": "sgd"}),
+    "a large batch": wide(800, batch_size=640, input=[{"type": "standardize"}]),
+    "early stopping": wide(500, epochs=30, early_stopping={"patience": 20}),
+    "many outputs": DIGITS
+    | {
+        "network": [{"type": "flatten"}, dense(10)],
+        "input": [{"type": "scale", "divide_by": 255}],
+        "optimizer": {"type": "sgd"},
+        "epochs": 1,
+        "batch_size": 4096,
+    },
+}
+
+
+@pytest.mark.parametrize("data", HUNGRY.values(), ids=HUNGRY)
+def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(data):
+    recipe = read_recipe(json.dumps(data))
+    estimate = needed_memory(recipe, DATASETS[recipe.dataset]())
+    run(override(plain(), {"epochs": 1}))
+    tracemalloc.start()
+    run(recipe)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= estimate <= 3 * peak
+
+
+def test_checkpoints_and_a_resume_need_no_more_memory(tmp_path):
+    recipe = read_recipe(json.dumps(wide(1000, epochs=3)))
+    estimate = needed_memory(recipe, DATASETS["exam"]())
+    tracemalloc.start()
+    killed(recipe, tmp_path, batches=45)
+    run(recipe, checkpoints=Checkpoints(tmp_path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= estimate
+
+
+def test_what_is_needed_is_known_from_shapes_alone():
+    dataset = DATASETS["digits"]()
+
+    def hollow(split):
+        arrays = (np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in (split.inputs, split.targets))
+        return Split(*arrays)
+
+    parts = {part: hollow(getattr(dataset, part)) for part in ("train", "validation", "test")}
+    outline = dataclasses.replace(dataset, **parts)
+    recipe = read_recipe(SHIPPED[0].read_bytes())
+    check(recipe, outline)
+    assert needed_memory(recipe, outline) == needed_memory(recipe, dataset)
+    assert count_parameters(recipe, outline) == count_parameters(recipe, dataset) == 407_050
