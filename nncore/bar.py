@@ -33,7 +33,8 @@ class Bar(Callback):
     def on_resume(self, epochs: Sequence[Epoch]) -> None:
         """Say from where the run goes on."""
         self.done = len(epochs)
-        tqdm.write(f"Resumed after epoch {self.done} of {self.epochs}.", file=sys.stdout)
+        with self.bar.external_write_mode():
+            print(f"Resumed after epoch {self.done} of {self.epochs}.", flush=True)
 
     def on_batch(self, batch: int, batches: int, loss: float) -> None:
         """Move the bar."""

@@ -146,10 +146,11 @@ def _start(path: Path, recipe: Recipe) -> StartFrom:
     file = _model_file(path)
     start = StartFrom(load(file).network, hashlib.sha256(file.read_bytes()).hexdigest())
     anew = check_start(recipe, DATASETS[recipe.dataset](), start.network)
-    print(f"Starting from {file}.")
+    said = f"Starting from {file}."
     if anew:
         place = anew[0].partition(".")[0]
-        print(f"network[{place}] has another shape and begins anew: {', '.join(anew)}.")
+        said += f"\nnetwork[{place}] has another shape and begins anew: {', '.join(anew)}."
+    print(said, flush=True)
     return start
 
 

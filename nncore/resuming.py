@@ -30,7 +30,7 @@ def checkpoints_of(model: Path, *, resume: bool) -> Iterator[Checkpoints | None]
             elif resume:
                 raise CheckpointError(f"--resume: another run is training {model}: wait for its end")
             else:
-                print(f"Another run is training {model}: this one keeps no checkpoints.")
+                _say(f"Another run is training {model}: this one keeps no checkpoints.")
                 yield None
     finally:
         with suppress(OSError):
@@ -38,13 +38,18 @@ def checkpoints_of(model: Path, *, resume: bool) -> Iterator[Checkpoints | None]
             model.rmdir()
 
 
+def _say(text: str) -> None:
+    # At once: what is said of the epochs goes to standard error, which does not wait in a buffer.
+    print(text, flush=True)
+
+
 @contextmanager
 def _left(checkpoints: Checkpoints, resume: bool) -> Iterator[Checkpoints]:
     if resume and checkpoints.is_empty():
-        print(f"Nothing to resume in {checkpoints.folder}: training begins at the beginning.")
+        _say(f"Nothing to resume in {checkpoints.folder}: training begins at the beginning.")
     elif not resume and not checkpoints.is_empty():
         checkpoints.clear()
-        print("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
+        _say("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
     try:
         yield checkpoints
     except CheckpointError as error:

@@ -54,7 +54,7 @@ def test_a_gap_is_not_filled(tmp_path):
 
 
 def test_versions_are_in_the_order_of_their_numbers_and_nothing_else_counts(tmp_path):
-    for name in ("10", "9", "0", "01", "-1", "1.5", "²", ".draft-1", "labels.json", "1" * 10):
+    for name in ("10", "9", "0", "01", "-1", "1.5", "²", ".draft-1", ".checkpoints", "labels.json", "1" * 10):
         (tmp_path / name).mkdir()
     assert versions(tmp_path) == [9, 10]
     (tmp_path / "file").touch()
