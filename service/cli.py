@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli_models import models
 from service.client import Client, ClientError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 @click.version_option(package_name="nnserve")
 def main() -> None:
     """Serve small neural networks over HTTP."""
+
+
+main.add_command(models)
 
 
 class _WithSettings(click.Command):

@@ -5,6 +5,7 @@ with Client("http://127.0.0.1:8000") as client:
     client.predict("digits", pictures=["seven.png"]).predictions[0].confidence
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import requests
 
 # Seconds to connect, and between two bytes of an answer.
 TIMEOUT = (3.05, 30.0)
+_BINARY = "application/octet-stream"
 
 
 class ClientError(Exception):
@@ -201,7 +203,51 @@ class Client:
 
     def version(self, model: str, version: int | str = "stable") -> dict[str, Any]:
         """Return what a version says of itself, by its number or a label."""
-        return self._call("GET", f"/models/{_segment(model)}/versions/{_segment(str(version))}", "model")
+        return self._call("GET", _version(model, version), "model")
+
+    def upload(self, model: str, path: str | Path, *, promote: str = "if_better") -> dict[str, Any]:
+        """Publish a model file trained elsewhere; return its version, and whether it was promoted."""
+        return self._call(
+            "POST",
+            f"/models/{_segment(model)}/versions",
+            "promotion",
+            params={"promote": promote},
+            data=Path(path).read_bytes(),
+            headers={"Content-Type": _BINARY},
+        )
+
+    def download(self, model: str, version: int | str, path: str | Path) -> str:
+        """Write a version's model file to `path`, and return its SHA-256."""
+        where = f"{_version(model, version)}/file"
+        response = self._send("GET", where)
+        if not response.ok:
+            raise _refusal(response, where)
+        sha256 = hashlib.sha256(response.content).hexdigest()
+        if response.headers.get("ETag") != f'"{sha256}"':
+            raise self._unexpected(response, where)
+        Path(path).write_bytes(response.content)
+        return sha256
+
+    def delete_version(self, model: str, version: int) -> None:
+        """Delete a version that no label points to and no job starts from."""
+        where = _version(model, version)
+        response = self._send("DELETE", where)
+        if not response.ok:
+            raise _refusal(response, where)
+
+    def promote(self, model: str, version: int | str, label: str = "stable") -> dict[str, Any]:
+        """Point a label at a version, forward or back, and return the label with its history."""
+        return self._call("PUT", _label(model, label), "history", json={"version": version})
+
+    def label_history(self, model: str, label: str = "stable") -> Iterator[dict[str, Any]]:
+        """Yield the moves of a label, newest first: `from`, `to`, `who`, `why` and `time`."""
+        query: dict[str, Any] = {"cursor": None}
+        while True:
+            page = self._call("GET", _label(model, label), "history", params=query)
+            yield from page["history"]
+            query["cursor"] = page["next"]
+            if page["next"] is None:
+                return
 
     def _call(self, method: str, path: str, expected: str, **body: Any) -> dict[str, Any]:
         """Return the answer, which must have the expected field: somebody else may listen at the address."""
@@ -210,9 +256,12 @@ class Client:
             raise _refusal(response, path)
         document = _document(response)
         if expected not in document:
-            detail = f"{self.url}{path} does not answer as nnserve does"
-            raise ProblemError(response.status_code, {"title": "Unexpected answer", "detail": detail})
+            raise self._unexpected(response, path)
         return document
+
+    def _unexpected(self, response: requests.Response, path: str) -> ProblemError:
+        detail = f"{self.url}{path} does not answer as nnserve does"
+        return ProblemError(response.status_code, {"title": "Unexpected answer", "detail": detail})
 
     def _send(self, method: str, path: str, **how: Any) -> requests.Response:
         try:
@@ -269,6 +318,14 @@ def _plain(value: Any) -> Any:
     if not hasattr(value, "tolist"):
         raise TypeError(f"inputs must be numbers in lists or arrays, not {type(value).__name__}")
     return value.tolist()
+
+
+def _version(model: str, version: int | str) -> str:
+    return f"/models/{_segment(model)}/versions/{_segment(str(version))}"
+
+
+def _label(model: str, label: str) -> str:
+    return f"/models/{_segment(model)}/labels/{_segment(label)}"
 
 
 def _segment(text: str) -> str:

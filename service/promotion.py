@@ -62,7 +62,7 @@ class Promotions:
         Raises Invalid for a name that no label can have, NotFound, and Conflict where it does not load.
         """
         if not NAME.fullmatch(label):
-            raise Invalid([FieldError("#/label", f"must be {NAME_MEANING}, not {label[:100]!r}")])
+            raise Invalid([FieldError("#", f"the label must be {NAME_MEANING}, not {label[:100]!r}")])
         folder = self.root / model
         load(folder, number)
         self._caught_up(model, label)

@@ -110,6 +110,7 @@ SERVICE = [
     "service.client",
     "service.alive",
     "service.supervisor",
+    "service.cli_models",
     "service.cli",
 ]
 
@@ -215,6 +216,15 @@ def test_a_client_needs_neither_flask_nor_the_engine(module):
     loaded = roots(loaded_by(f"import {module}"))
     assert module.partition(".")[0] in loaded
     assert not loaded & {"flask", "werkzeug", "marshmallow", "gunicorn", "numpy", "nncore"}
+
+
+@pytest.mark.parametrize(
+    "module", ["service.store", "service.promotion", "service.versions", "service.retention"]
+)
+def test_what_keeps_the_models_needs_no_flask(module):
+    loaded = roots(loaded_by(f"import {module}"))
+    assert "sqlalchemy" in loaded or module == "service.store"
+    assert not loaded & {"flask", "werkzeug", "gunicorn"}
 
 
 def test_the_engine_loads_nothing_of_the_service():

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from serving import ROOT
 
-from nncore.artifact import Model, describe, from_bytes, to_bytes
+from nncore.artifact import Architecture, KnownAnswers, Model, describe, from_bytes, to_bytes
+from nncore.layers import Dense
+from nncore.network import Network
 from nncore.recipe import Recipe, override, read_recipe, run
 
 # The exam is passed with even odds after five hours: the further a threshold is from that, the worse.
@@ -47,6 +49,17 @@ def changed(data: bytes, **changes: Any) -> bytes:
     """Return a model file whose card says something else; `provenance={...}` say."""
     model = from_bytes(data)
     return to_bytes(dataclasses.replace(model, card=dataclasses.replace(model.card, **changes)))
+
+
+def silent(units: int) -> bytes:
+    """Return a large model file, 4 · units² bytes, that takes one number and says nothing of it."""
+    layers = (Dense(units), Dense(units), Dense(1))
+    card = dataclasses.replace(
+        from_bytes(exam(GOOD)).card,
+        architecture=Architecture((1,), layers),
+        known_answers=KnownAnswers([[1.0]], [[0.5, 0.5]], 1e-4),
+    )
+    return to_bytes(Model(card, Network(layers, (1,))))
 
 
 def damaged(data: bytes) -> bytes:
