@@ -96,7 +96,7 @@ def _checkpoint_remover(database: Database, folder: Path) -> Callable[[], bool]:
         # In the turn in which jobs are tried again.
         with database.writing(turn="queue") as connection:
             job = connection.execute(select(JOBS).where(JOBS.c.id == folder.name)).first()
-            if job is not None and job.ended is None:
+            if (job is not None and job.ended is None) or not folder.is_dir():
                 return False
             trash = Path(tempfile.mkdtemp(prefix=TRASH, dir=folder.parent))
             folder.rename(trash)
