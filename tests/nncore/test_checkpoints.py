@@ -36,23 +36,27 @@ class Killed(BaseException):
 
 
 class Watcher(Callback):
-    """Has every `every`th batch end with a checkpoint, notes all it is told, and ends the run at an event."""
+    """Asks for a checkpoint at every so many batches or epochs, notes what it hears, ends a run at an event."""
 
     def __init__(self, checkpoints=None, *, every=1, end_at=None, with_=Killed):
         self.checkpoints, self.every, self.end_at, self.with_ = checkpoints, every, end_at, with_
-        self.events, self.batches = [], 0
+        self.events, self.asked = [], 0
 
     def on_resume(self, epochs):
         self.note("resume", [epoch.number for epoch in epochs])
 
     def on_batch(self, batch, batches, loss):
-        self.batches += 1
-        if self.checkpoints is not None and self.batches % self.every == 0:
-            self.checkpoints.ask()
+        self.ask()
         self.note("batch", batch, batches)
 
     def on_epoch(self, epoch):
+        self.ask()
         self.note("epoch", epoch.number)
+
+    def ask(self):
+        self.asked += 1
+        if self.checkpoints is not None and self.asked % self.every == 0:
+            self.checkpoints.ask()
 
     def on_checkpoint(self, epoch, batch, batches):
         self.note("checkpoint", epoch, batch, batches)
@@ -203,8 +207,9 @@ def test_ctrl_c_after_a_resume_keeps_what_it_would_have_kept_without_the_kill(
 
 
 def test_after_ctrl_c_the_run_can_still_be_gone_on_with(tmp_path):
-    _, history, _ = TASK.fit(tmp_path, every=1, end_at=("epoch", 2), with_=KeyboardInterrupt)
+    _, history, watcher = TASK.fit(tmp_path, end_at=("epoch", 2), with_=KeyboardInterrupt)
     assert history.ended == "interrupted"
+    assert watcher.events[-1] == ("epoch", 2)
     assert TASK.fit(tmp_path)[:2] == TASK.fit()[:2]
 
 
@@ -235,26 +240,11 @@ def test_callbacks_hear_of_each_checkpoint_after_its_batch_or_epoch(tmp_path):
         ("batch", 2, 2),
         ("checkpoint", 1, 2, 2),
         ("epoch", 1),
+        ("checkpoint", 1, 2, 2),
         ("batch", 1, 2),
         ("checkpoint", 2, 1, 2),
         ("batch", 2, 2),
         ("checkpoint", 2, 2, 2),
-        ("epoch", 2),
-        ("checkpoint", 2, 2, 2),
-    ]
-
-
-def test_what_is_asked_for_at_the_end_of_an_epoch_is_done_then(tmp_path):
-    class AtTheEnd(Watcher):
-        def on_epoch(self, epoch):
-            super().on_epoch(epoch)
-            self.checkpoints.ask()
-
-    task = Task(rows=12, settings={"epochs": 2})
-    _, _, watcher = task.fit(tmp_path, watcher=AtTheEnd, every=10**9)
-    assert [event for event in watcher.events if event[0] != "batch"] == [
-        ("epoch", 1),
-        ("checkpoint", 1, 2, 2),
         ("epoch", 2),
         ("checkpoint", 2, 2, 2),
     ]
@@ -349,7 +339,7 @@ def test_the_first_one_is_not_due_before_its_time(tmp_path, clock):
 
 def test_the_newest_two_are_kept_and_nothing_else(tmp_path):
     paths = killed_after(tmp_path, epoch=2)
-    assert [path.name for path in paths] == ["checkpoint-00000007", "checkpoint-00000008"]
+    assert [path.name for path in paths] == ["checkpoint-00000008", "checkpoint-00000009"]
 
 
 def test_the_best_weights_are_stored_only_where_they_are_another_epochs(tmp_path):
@@ -528,7 +518,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path, caplog, layers):
 
 def test_a_checkpoint_of_another_run_is_an_error_that_says_so(tmp_path):
     paths = killed_after(tmp_path, epoch=2)
-    with pytest.raises(CheckpointError, match=r"checkpoint-00000008 is of another run: "):
+    with pytest.raises(CheckpointError, match=r"checkpoint-00000009 is of another run: "):
         TASK.fit(tmp_path, fingerprint="f" * 64)
     assert sorted(tmp_path.iterdir()) == paths
 
@@ -543,10 +533,10 @@ def test_checkpoints_that_were_bound_to_no_run_are_refused(tmp_path):
 
 def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(tmp_path, monkeypatch, caplog):
     class FullForAWhile(Watcher):
-        def on_batch(self, batch, batches, loss):
-            full = 4 <= self.batches < 7
+        def ask(self):
+            full = 4 <= self.asked < 7
             monkeypatch.setattr(files.os, "fsync", no_space if full else fsync)
-            super().on_batch(batch, batches, loss)
+            super().ask()
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -555,7 +545,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_end_the_run(tmp_path, monkeypa
     mine, history, watcher = TASK.fit(tmp_path, watcher=FullForAWhile)
     assert (mine, history) == TASK.fit()[:2]
     told = [event[0] for event in watcher.events if event[0] in ("checkpoint", "failed")]
-    assert told == ["checkpoint"] * 4 + ["failed"] * 3 + ["checkpoint"] * 10
+    assert told == ["checkpoint"] * 4 + ["failed"] * 3 + ["checkpoint"] * 13
     assert f"no checkpoint could be written to {tmp_path}: [Errno 28] No space left" in caplog.text
     assert all(path.name.startswith("checkpoint-") for path in tmp_path.iterdir())
 
