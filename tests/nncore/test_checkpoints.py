@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 class Watcher(Callback):
-    """Asks for a checkpoint at every so many batches or epochs, notes what it hears, ends a run at an event."""
+    """Asks for a checkpoint every so many batches or epochs, notes what it hears, ends a run at an event."""
 
     def __init__(self, checkpoints=None, *, every=1, end_at=None, with_=Killed):
         self.checkpoints, self.every, self.end_at, self.with_ = checkpoints, every, end_at, with_
