@@ -1,5 +1,6 @@
 """Every request and response, as marshmallow schemas."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,15 @@ class Moment(fields.Field[float]):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
 
 
+class QueryNumber(fields.Integer):
+    """A whole number in a query; Python would read 1_0 and other scripts' digits as numbers too."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"-?[0-9]+", value):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class PageQuery(Schema):
     """What every list that is shown page by page is asked for."""
 
@@ -59,12 +69,12 @@ class PageQuery(Schema):
 
         unknown = RAISE
 
-    limit = fields.Integer(
+    limit = QueryNumber(
         load_default=20,
         validate=validate.Range(1, MOST_OF_A_PAGE, error="must be from {min} to {max}"),
         error_messages={"invalid": "must be a whole number"},
     )
-    cursor = fields.Integer(
+    cursor = QueryNumber(
         validate=validate.Range(1, 2**62, error="must be taken from `next` of an answer"),
         error_messages={"invalid": "must be taken from `next` of an answer"},
     )
@@ -149,15 +159,15 @@ def _pointed(messages: Any, pointer: str) -> list[FieldError]:
         return [
             error
             for key, inner in messages.items()
-            for error in _pointed(inner, pointer if key == "_schema" else f"{pointer}/{_escape(str(key))}")
+            for error in _pointed(inner, pointer if key == "_schema" else pointer_to(str(key), pointer))
         ]
     texts = messages if isinstance(messages, list) else [messages]
     return [FieldError(pointer, str(text)) for text in texts]
 
 
-def _escape(key: str) -> str:
-    """Return a key as a JSON pointer's token (RFC 6901), cut to a length that fits an answer."""
-    return key[:100].replace("~", "~0").replace("/", "~1")
+def pointer_to(key: str, pointer: str = "#") -> str:
+    """Return the JSON pointer (RFC 6901) to a key below another, cut to a length that fits an answer."""
+    return f"{pointer}/{key[:100].replace('~', '~0').replace('/', '~1')}"
 
 
 class ModelSummary(Schema):

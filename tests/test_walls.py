@@ -100,6 +100,7 @@ SERVICE = [
     "service.streams",
     "service.callers",
     "service.bodies",
+    "service.queries",
     "service.api",
     "service.api.health",
     "service.api.models",

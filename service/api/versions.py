@@ -9,6 +9,7 @@ from service import bodies, codec
 from service.callers import caller
 from service.problems import WrongMediaType
 from service.promotion import Promotions
+from service.queries import query
 from service.schemas import load, number_or_label
 from service.settings import Settings
 from service.store import Store
@@ -25,7 +26,7 @@ def upload(model: str) -> Response:
     """Publish a model file that was trained elsewhere, and have it pass the gate."""
     if request.mimetype != MEDIA_TYPE:
         raise WrongMediaType(f"A model file is sent as {MEDIA_TYPE}, not {bodies.media_type()}.")
-    rule = load(UPLOAD_QUERY, request.args.to_dict())["promote"]
+    rule = query(UPLOAD_QUERY)["promote"]
     settings: Settings = current_app.extensions["settings"]
     current_app.extensions["retention"].check_room(request.content_length or 0)
     added: Versions = current_app.extensions["versions"]
@@ -63,8 +64,8 @@ def delete(model: str, version: str) -> Response:
 @blueprint.get("/models/<model>/labels/<label>")
 def show_label(model: str, label: str) -> Response:
     """Show where a label points, and where it pointed before."""
-    query = load(LABEL_QUERY, request.args.to_dict())
-    return _label(model, label, query.get("cursor"), query["limit"])
+    page = query(LABEL_QUERY)
+    return _label(model, label, page.get("cursor"), page["limit"])
 
 
 @blueprint.put("/models/<model>/labels/<label>")

@@ -248,6 +248,10 @@ class TestAHostileFile:
         assert answer.status == 422
         assert answer.json["errors"][0]["pointer"] == f"#/{query.partition('=')[0]}"
 
+    def test_with_two_rules_is_refused(self, service: Service, name: str) -> None:
+        refused(send(service, name, exam(GOOD), "never&promote=always"), 422, "must be given once")
+        assert not (service.store / name).exists()
+
 
 class TestAFileThatIsGivenBack:
     def test_is_the_one_that_was_sent(self, service: Service, name: str) -> None:
@@ -421,6 +425,28 @@ class TestALabel:
         assert pages == [[1, 2], [1, 2], [1]]
         assert third["next"] is None
         assert service.ask("GET", f"{path}&page=2").status == 422
+
+    @pytest.mark.parametrize(
+        ("query", "pointer", "said"),
+        [
+            ("limit=1_0", "#/limit", "must be a whole number"),
+            ("limit=%D9%A1", "#/limit", "must be a whole number"),
+            ("limit=+1", "#/limit", "must be a whole number"),
+            ("limit=", "#/limit", "must be a whole number"),
+            ("limit=-1", "#/limit", "must be from 1 to 100"),
+            ("limit=101", "#/limit", "must be from 1 to 100"),
+            ("cursor=1_0", "#/cursor", "must be taken from `next`"),
+            ("limit=2&limit=3", "#/limit", "must be given once"),
+            ("limit=2&a~b/c=1&a~b/c=1", "#/a~0b~1c", "must be given once"),
+        ],
+    )
+    def test_has_no_page_for_a_wrong_query(
+        self, service: Service, query: str, pointer: str, said: str
+    ) -> None:
+        answer = service.ask("GET", f"/models/line/labels/stable?{query}")
+
+        refused(answer, 422, said)
+        assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
 
     def test_of_a_shipped_model_came_with_nnserve(self, service: Service) -> None:
         shown = service.ask("GET", "/models/line/labels/stable").json
