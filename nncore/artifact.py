@@ -21,7 +21,7 @@ from nncore.evaluation import forward_all
 from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.network import LAYERS, Network, plan
-from nncore.preprocessing import PICTURES, STEPS, Picture, Standardize, Step, apply_steps
+from nncore.preprocessing import MOST_STEPS, PICTURES, STEPS, Picture, Standardize, Step, apply_steps
 from nncore.recipe import Recipe, Trained
 from nncore.types import Array, FloatArray, Shape
 
@@ -34,6 +34,8 @@ MOST_FILE_BYTES = 256 << 20
 # bits of a float32 product, about 1e-6 here; a damaged weight or another pipeline shows far above it.
 TOLERANCE = 1e-4
 KNOWN_ANSWERS = 5
+# Characters of a label.
+MOST_LABEL = 256
 
 # The deepest thing in a card is the known answers of colour pictures: six. Who walks a card may recurse.
 DEEPEST_CARD = 32
@@ -251,6 +253,9 @@ def _check_card(card: Card) -> None:
         raise ArtifactError(f"the card is wrong: input.range: {card.input.range}")
     if card.input.picture and (problem := card.input.picture.check(shape)):
         raise ArtifactError(f"the card is wrong: input.picture: {problem}")
+    if len(card.input.steps) > MOST_STEPS:
+        what = f"input.steps: {len(card.input.steps)} of them, more than {MOST_STEPS}"
+        raise ArtifactError(f"the card is wrong: {what}")
     for step in card.input.steps:
         if isinstance(step, Standardize) and not len(step.mean) == len(step.deviation) == shape[-1]:
             raise ArtifactError(
@@ -290,4 +295,9 @@ def _check_output(output: Output, width: Shape) -> None:
     )
     if width != needed or len(width) != 1 or not labels or len(set(output.labels)) != len(output.labels):
         what = f"{output.kind} with {len(output.labels)} labels, where the network gives {width}"
+        raise ArtifactError(f"the card is wrong: output: {what}")
+    longest = max(map(len, output.labels), default=0)
+    if longest > MOST_LABEL:
+        # Every row of an answer names one.
+        what = f"a label has {longest:,} characters, more than {MOST_LABEL}"
         raise ArtifactError(f"the card is wrong: output: {what}")

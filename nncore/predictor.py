@@ -1,5 +1,6 @@
 """A predictor: a frozen, thread-safe, inference-only form of a network."""
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from nncore.network import Network
 from nncore.preprocessing import apply_steps
 from nncore.types import Array, FloatArray
 
-# Rows sent through the network at a time: enough for BLAS, and a bound on the memory of any batch.
+# Rows sent through the network at a time: enough for BLAS. Of a network so wide that they would take more
+# than 16 MB a thread, fewer.
 CHUNK = 128
+MOST_BUFFERED = 4 << 20
 
 
 class Predictor:
@@ -41,6 +44,8 @@ class Predictor:
             )
             if not isinstance(layer, Dropout)
         ]
+        self._shapes = [self._input_shape, *(shape for _, _, shape in self._layers)]
+        self._chunk = min(CHUNK, max(1, MOST_BUFFERED // sum(map(math.prod, self._shapes))))
         self._local = threading.local()
 
     def predict(self, x: Array) -> FloatArray:
@@ -51,8 +56,9 @@ class Predictor:
         """
         if x.shape[1:] != self._input_shape:
             raise InputError(f"inputs must have shape {self._input_shape}, not {x.shape[1:]}")
-        starts = range(0, max(len(x), 1), CHUNK)
-        parts = [self._predict_chunk(x[start : start + CHUNK], start) for start in starts]
+        chunk = self._chunk
+        starts = range(0, max(len(x), 1), chunk)
+        parts = [self._predict_chunk(x[start : start + chunk], start) for start in starts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def verify(self) -> None:
@@ -103,9 +109,8 @@ class Predictor:
 
     def _allocate(self, count: int) -> None:
         # One row is the common request, and a thread that only ever sees one stays small.
-        rows = 1 if count == 1 else CHUNK
-        shapes = [self._input_shape, *(shape for _, _, shape in self._layers)]
-        self._local.buffers = [np.empty((rows, *shape), np.float32) for shape in shapes]
+        rows = 1 if count == 1 else self._chunk
+        self._local.buffers = [np.empty((rows, *shape), np.float32) for shape in self._shapes]
         self._local.rows = rows
 
 

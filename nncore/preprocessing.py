@@ -66,6 +66,8 @@ class Standardize:
         return out
 
 
+# Each goes over all the data once more.
+MOST_STEPS = 16
 STEPS: dict[str, type] = {"scale": Scale, "standardize": Standardize}
 
 

@@ -20,7 +20,7 @@ from nncore.losses import LOSSES
 from nncore.memory import Rows, run_bytes
 from nncore.network import LAYERS, Network, plan
 from nncore.optimizers import OPTIMIZERS, Optimizer
-from nncore.preprocessing import STEPS, Standardize, Step, apply_steps
+from nncore.preprocessing import MOST_STEPS, STEPS, Standardize, Step, apply_steps
 from nncore.randomness import stream
 from nncore.schedules import SCHEDULES, Constant, Schedule
 from nncore.starting import changed_output, take_weights
@@ -143,6 +143,9 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
     """Raise RecipeError, before anything is trained, where recipe and dataset do not fit together."""
     last = plan(recipe.network, dataset.train.inputs.shape[1:])[1][-1]
     problems = _check_output(recipe, dataset, last)
+    if len(recipe.input) > MOST_STEPS:
+        problems["input"] = f"must have at most {MOST_STEPS} steps, not {len(recipe.input)}"
+        raise RecipeError(problems)
     score = "r2" if LOSSES[recipe.loss].output == "regression" else "accuracy"
     if recipe.early_stopping and recipe.early_stopping.monitor not in ("loss", score):
         problems["early_stopping.monitor"] = f"must be loss or {score} with {recipe.loss}"
@@ -216,10 +219,12 @@ def _fingerprint(recipe: Recipe, dataset: Dataset, start_from: StartFrom | None)
 
 def _fit_steps(recipe: Recipe, rows: Array) -> tuple[Step, ...]:
     steps: list[Step] = []
+    inputs = rows
+    # What the steps before have made of the rows is what a step learns from.
+    room = np.empty(rows.shape if len(recipe.input) > 1 else 0, np.float32)
     for place, step in enumerate(recipe.input):
-        inputs = rows
         if steps:
-            inputs = apply_steps(steps, inputs, np.empty(inputs.shape, np.float32))
+            inputs = steps[-1].apply(inputs, room)
         try:
             steps.append(step.fit(inputs))
         except InputError as error:

@@ -320,6 +320,14 @@ REFUSED = {
         set_in(["output", "labels"], ["0", "1", "2"]),
         "output: binary with 3 labels",
     ),
+    "a label as long as a book": (
+        set_in(["output", "labels"], ["0", "1" * 257]),
+        "a label has 257 characters, more than 256",
+    ),
+    "too many steps": (
+        set_in(["input", "steps"], [{"type": "scale", "divide_by": 1.0}] * 17),
+        "input.steps: 17 of them, more than 16",
+    ),
     "no labels": (set_in(["output", "labels"], []), "output: binary with 0 labels"),
     "the same label twice": (set_in(["output", "labels"], ["0", "0"]), "output: binary with 2 labels"),
     "labels that are numbers": (

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore import predictor as module
-from nncore.artifact import Architecture, InputPipeline, Model, activate, to_bytes
+from nncore.artifact import Architecture, InputPipeline, Model, activate, describe, to_bytes
 from nncore.errors import ArtifactError, InputError
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.network import Network
-from nncore.predictor import CHUNK, Predictor, answers, load, read_model
+from nncore.optimizers import Adam
+from nncore.predictor import CHUNK, MOST_BUFFERED, Predictor, answers, load, read_model
 from nncore.preprocessing import apply_steps
+from nncore.recipe import Recipe, run
 
 NAMES = ["xor", "line", "showcase"]
 every_model = pytest.mark.parametrize("name", NAMES)
@@ -239,3 +241,19 @@ def test_no_more_of_a_file_is_read_than_may_be(xor, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_FILE_BYTES", 99)
     with pytest.raises(ArtifactError, match=r"the file has 100 in all$"):
         load(path)
+
+
+def test_a_wide_network_takes_no_more_memory_for_many_rows_than_is_allowed():
+    """A thousand layers of a thousand numbers: at 128 rows they would take half a gigabyte a thread."""
+    layers = (Dense(1000), *[ReLU()] * 900, Dense(1))
+    recipe = Recipe("line", layers, "mean_squared_error", Adam(), epochs=1, batch_size=256)
+    predictor = Predictor(describe(run(recipe)))
+    x = np.linspace(-1, 1, 300, dtype=np.float32).reshape(-1, 1)
+
+    tracemalloc.start()
+    outputs = predictor.predict(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 4 * MOST_BUFFERED * 1.1
+    assert_allclose(outputs, [predictor.predict(row[None])[0] for row in x], rtol=1e-5)

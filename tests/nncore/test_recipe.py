@@ -393,6 +393,13 @@ def test_the_figures_are_those_of_the_validation_and_test_rows():
         assert trained.metrics[part] == evaluate(trained.network, split, LOSSES[BCE])
 
 
+def test_more_steps_than_are_allowed_are_refused():
+    recipe = plain(input=[{"type": "standardize"}] * 17)
+
+    with pytest.raises(RecipeError, match="input: must have at most 16 steps, not 17"):
+        run(recipe)
+
+
 def test_steps_learn_from_the_training_inputs_alone_each_from_what_the_one_before_gives():
     recipe = plain(input=[{"type": "scale", "divide_by": 10}, {"type": "standardize"}])
     trained = run(recipe)
