@@ -79,6 +79,13 @@ def blobs(count, seed=0):
     return Split(x.astype(np.float32), labels)
 
 
+class ThereAndBack:
+    """Down for an epoch, then up again: the first one is the best."""
+
+    def factor(self, epoch, epochs):
+        return 1.0 if epoch < 1 else -1.0
+
+
 @dataclasses.dataclass
 class Task:
     """What is trained, again and again from the same first weights."""
@@ -114,13 +121,6 @@ class Task:
         return network.parameters.flat.tobytes(), history, watcher
 
 
-class ThereAndBack:
-    """Down for an epoch, then up again: the first one is the best."""
-
-    def factor(self, epoch, epochs):
-        return 1.0 if epoch < 1 else -1.0
-
-
 TASK = Task()
 WORSE = {"optimizer": SGD(0.3), "schedule": ThereAndBack()}
 
@@ -154,7 +154,7 @@ tasks = st.builds(
                     SGD(0.2),
                 ]
             ),
-            "schedule": st.sampled_from([Constant(), Cosine(), OneCycle(), Step(2, 0.5)]),
+            "schedule": st.sampled_from([Constant(), Cosine(), OneCycle(), Step(2, 0.5), ThereAndBack()]),
             "batch_size": st.integers(1, 9),
             "epochs": st.integers(1, 4),
             "seed": st.integers(0, 9),
@@ -192,7 +192,9 @@ def test_a_run_that_was_killed_again_and_again_gives_the_bytes_of_an_unbroken_on
 
 @pytest.mark.parametrize("early_stopping", [None, EarlyStopping(3)])
 @pytest.mark.parametrize(
-    "killed", [("checkpoint", 1, 2, 4), ("checkpoint", 2, 4, 4), ("checkpoint", 3, 1, 4)]
+    # Number 10 is the checkpoint after the first epoch, when its weights are the best and not apart.
+    "killed",
+    [("checkpoint", 1, 2, 4), 10, ("checkpoint", 2, 4, 4), ("checkpoint", 3, 1, 4)],
 )
 def test_ctrl_c_after_a_resume_keeps_what_it_would_have_kept_without_the_kill(
     tmp_path, killed, early_stopping

@@ -655,6 +655,21 @@ def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(data
     assert peak <= estimate <= 3 * peak
 
 
+def test_fitting_a_wide_tables_steps_is_part_of_the_estimate(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = Split(rng.random((5_000, 60), np.float32), rng.random((5_000, 1), np.float32))
+    dataset = Dataset("line", "0" * 64, rows, rows.take(np.arange(10)), rows.take(np.arange(10)))
+    monkeypatch.setitem(DATASETS, "line", lambda: dataset)
+    recipe = plain(dataset="line", loss=MSE, network=[dense(1)], epochs=1, input=[{"type": "standardize"}])
+    estimate = needed_memory(recipe, dataset)
+    tracemalloc.start()
+    run(recipe)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    held = rows.inputs.nbytes + rows.targets.nbytes
+    assert held + peak <= estimate <= 3 * peak
+
+
 def test_checkpoints_and_a_resume_need_no_more_memory(tmp_path):
     recipe = read_recipe(json.dumps(wide(1000, epochs=3)))
     estimate = needed_memory(recipe, DATASETS["exam"]())
