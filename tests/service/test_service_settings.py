@@ -43,6 +43,19 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "model_store": tmp_path / "store",
         "shipped_models": tmp_path,
         "database_url": "postgresql://somebody@somewhere/nnserve",
+        "shipped_recipes": tmp_path,
+        "streams": 2,
+        "trainers": 3,
+        "lease_seconds": 5,
+        "checkpoint_seconds": 6,
+        "max_attempts": 7,
+        "trainer_nice": 19,
+        "max_queued": 8,
+        "max_queued_by_client": 9,
+        "max_parameters": 10,
+        "max_epochs": 11,
+        "max_job_seconds": 12,
+        "max_job_memory": 13,
         "max_model": 5000,
         "keep_versions": 0,
         "keep_jobs": 7,
@@ -184,8 +197,9 @@ def test_the_documented_defaults_are_the_real_ones() -> None:
     real = {f"NNSERVE_{name.upper()}": str(value) for name, value in dataclasses.asdict(Settings()).items()}
 
     assert literal.items() <= real.items()
-    # The others have words for a default: one a core, and the folder beside the package.
-    assert NAMES - literal.keys() == {"NNSERVE_WORKERS", "NNSERVE_SHIPPED_MODELS"}
+    # The others have words for a default: one a core, and the folders beside the package.
+    words = {"WORKERS", "SHIPPED_MODELS", "SHIPPED_RECIPES"}
+    assert {name.removeprefix("NNSERVE_") for name in NAMES - literal.keys()} == words
 
 
 def test_a_store_that_may_not_be_written_to_is_refused(
@@ -200,6 +214,32 @@ def test_a_store_that_may_not_be_written_to_is_refused(
     with pytest.raises(SettingsError, match=r"NNSERVE_MODEL_STORE: Must be a folder that .* may write to"):
         read_settings()
     assert asked == [tmp_path]
+
+
+def test_a_database_in_a_folder_that_may_not_be_written_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NNSERVE_DATABASE_URL", f"sqlite:///{tmp_path}/new/nnserve.db")
+    assert read_settings().database_url == f"sqlite:///{tmp_path}/new/nnserve.db"
+
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and writable(path, mode))
+    with pytest.raises(SettingsError, match=r"NNSERVE_DATABASE_URL: Must be a folder that .* may write to"):
+        read_settings()
+
+
+def test_a_database_that_may_not_be_written_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "nnserve.db"
+    file.touch()
+    monkeypatch.setenv("NNSERVE_DATABASE_URL", f"sqlite:///{file}")
+    read_settings()
+
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != file and writable(path, mode))
+    with pytest.raises(SettingsError, match=r"NNSERVE_DATABASE_URL: Must be a file that .* may write to"):
+        read_settings()
 
 
 def test_a_store_below_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -455,6 +455,12 @@ class TestALabel:
         assert [(move["to"], move["who"]) for move in shown["history"]] == [(1, "shipped")]
 
 
+def test_a_version_says_which_job_made_it(service: Service, name: str) -> None:
+    publish(service.store / name, exam(GOOD), job="0123")
+
+    assert service.ask("GET", f"/models/{name}/versions/1").json["job"] == "0123"
+
+
 class TestDeleting:
     def test_leaves_nothing_of_a_version(self, service: Service, name: str) -> None:
         for quality in (BEST, FAIR):
