@@ -80,9 +80,9 @@ def _here(settings: "Settings") -> str:
 
 def _trainer_beats(settings: "Settings") -> bool:
     from service.alive import trainer_beats
-    from service.database import Database, parse_url
+    from service.database import parse_url
 
-    return trainer_beats(Database(parse_url(settings.database_url)))
+    return trainer_beats(parse_url(settings.database_url))
 
 
 def _settings() -> "Settings":

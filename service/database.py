@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
@@ -58,10 +58,11 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == SQLITE
+        self._file, self._inode = Path(str(url.database)), 0
         if self.is_sqlite:
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(url, connect_args={"timeout": LOCKED_SECONDS})
-            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "connect", self._configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             # Where a database was made without an encoding, SQL_ASCII, psycopg would read texts as bytes.
@@ -72,6 +73,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
+        self._check_file()
         with self.engine.connect() as connection, connection.begin():
             yield connection
 
@@ -81,23 +83,30 @@ class Database:
 
         Of those that name the same `turn` only one is open at a time, on all machines.
         """
+        self._check_file()
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             if turn and not self.is_sqlite:
                 key = zlib.crc32(turn.encode())
                 connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
             yield connection
 
+    def _configure_sqlite(self, connection: sqlite3.Connection, _: Any) -> None:
+        # The module would begin transactions by itself, and too late: see `_begin_sqlite`.
+        connection.isolation_level = None
+        # Readers and a writer at once; and a row that was answered for outlives a power cut.
+        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+            connection.execute(f"pragma {pragma}").close()
+        self._inode = self._inode or self._file.stat().st_ino
+
+    def _check_file(self) -> None:
+        """Raise OperationalError where the file has been moved away: what is written to it would be lost."""
+        if self._inode and not (self._file.exists() and self._file.stat().st_ino == self._inode):
+            what = f"{self._file} is not the file that was opened: put it back, or restart nnserve"
+            raise OperationalError(None, None, sqlite3.OperationalError(what))
+
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self.engine.dispose()
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # The module would begin transactions by itself, and too late: see `_begin_sqlite`.
-    connection.isolation_level = None
-    # Readers and a writer at once; and a row that was answered for outlives a power cut.
-    for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
-        connection.execute(f"pragma {pragma}").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from nncore.publishing import NAME, NAME_MEANING
 from service.gate import IF_BETTER
 from service.jobs.job import STATES
 from service.schemas import NAME_MESSAGES, ONE_OF, Moment, PageQuery, Version
@@ -51,7 +52,7 @@ class JobsQuery(PageQuery):
     }
 
     state = fields.String(validate=validate.OneOf(STATES, error=ONE_OF))
-    model = fields.String()
+    model = fields.String(validate=validate.Regexp(NAME, error=f"must be a model's name: {NAME_MEANING}"))
 
 
 class Plan(Schema):

@@ -19,7 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from service.database import Database
 
@@ -116,7 +116,7 @@ def migrate(database: Database) -> None:
     """
     try:
         _migrate(database)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise Unusable(f"the database does not answer: {error.orig}") from None
     finally:
         database.close()

@@ -35,7 +35,8 @@ def stream(ledger: Ledger, job: Job, after: int) -> Iterator[bytes]:
         if is_over(job):
             if after < job.events:
                 # Its events were tidied away; how it ended is known still.
-                yield _frame(Event(job.events, STATE, {"state": job.state}, job.ended or 0.0))
+                end = {"state": job.state, "result": job.result, "error": job.error}
+                yield _frame(Event(job.events, STATE, end, job.ended or 0.0))
             return
         if now - began > LONGEST_SECONDS or stopping.wait(LOOK_SECONDS):
             return

@@ -15,9 +15,10 @@ from service.callers import caller
 from service.job_schemas import JOBS_QUERY, TRAIN_REQUEST, JobDetail, JobSummary, Plan
 from service.jobs.job import Job
 from service.jobs.ledger import Ledger, Request, is_over
-from service.jobs.plans import make_plan
+from service.jobs.plans import make_plan, read_start
 from service.jobs.queue import Queue
 from service.problems import BadBody, Busy, FieldError, Invalid
+from service.queries import query
 from service.schemas import load
 from service.settings import Settings
 from service.streams import stream
@@ -38,7 +39,7 @@ def start() -> Response:
     asked = load(TRAIN_REQUEST, sent)
     wanted = Request(caller(), _digest(sent), _key())
     ledger = _ledger()
-    job = ledger.again(wanted)
+    job = None if asked["dry_run"] else ledger.again(wanted)
     if job is None:
         settings: Settings = current_app.extensions["settings"]
         plan = make_plan(asked, current_app.extensions["store"], settings)
@@ -55,10 +56,10 @@ def start() -> Response:
 @blueprint.get("/train")
 def list_jobs() -> Response:
     """List jobs, newest first."""
-    query = load(JOBS_QUERY, request.args.to_dict())
-    limit = query["limit"]
+    asked = query(JOBS_QUERY)
+    limit = asked["limit"]
     # One more than is shown tells whether there is a next page.
-    jobs = _ledger().page(query.get("state"), query.get("model"), query.get("cursor"), limit + 1)
+    jobs = _ledger().page(asked.get("state"), asked.get("model"), asked.get("cursor"), limit + 1)
     shown = jobs[:limit]
     cursor = str(shown[-1].number) if len(jobs) > limit else None
     return codec.respond({"jobs": JobSummary().dump(shown, many=True), "next": cursor})
@@ -99,7 +100,12 @@ def cancel(job_id: str) -> Response:
 def retry(job_id: str) -> Response:
     """Queue a job again that failed or was cancelled."""
     current_app.extensions["retention"].check_room()
-    job = _ledger().retry(job_id)
+    ledger = _ledger()
+    before = ledger.get(job_id)
+    if before.plan["start_from"]:
+        settings: Settings = current_app.extensions["settings"]
+        read_start(settings.model_store / before.model, before.plan["start_from"])
+    job = ledger.retry(job_id)
     _send(job)
     return _respond(job, 202)
 
@@ -136,7 +142,10 @@ def _last_event_id() -> int:
 
 
 def _digest(sent: Any) -> str:
-    return hashlib.sha256(orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        return hashlib.sha256(orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError:
+        raise BadBody("The body is nested more than 250 deep.") from None
 
 
 def _ledger() -> Ledger:

@@ -1,5 +1,6 @@
 """A job: one training run asked for over HTTP, as the table has it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from service.schema import EVENTS, JOBS
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = "queued", "running", "succeeded", "failed", "cancelled"
 STATES = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED)
 ENDED = (SUCCEEDED, FAILED, CANCELLED)
+
+# What an id is: 64 random bits.
+ID = re.compile(r"[0-9a-f]{16}")
 
 # Kinds of events: an epoch was measured, or the state changed.
 EPOCH, STATE = "epoch", "state"
@@ -67,7 +71,9 @@ def job_of(row: Row[Any]) -> Job:
 
 def find(connection: Connection, job_id: str) -> Job:
     """Return a job; raises NotFound."""
-    row = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).first()
+    # Not every text can be asked for: PostgreSQL knows no NUL.
+    known = ID.fullmatch(job_id)
+    row = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).first() if known else None
     if row is None:
         raise NotFound(f"There is no job {job_id[:100]!r}; GET /train lists those there are.")
     return job_of(row)

@@ -95,7 +95,12 @@ class Leases:
         with self.database.writing() as connection:
             fewer = case((JOBS.c.attempts > 0, JOBS.c.attempts - 1), else_=0)
             self._change(
-                connection, job, events=[state_event(QUEUED, reason=reason)], state=QUEUED, attempts=fewer
+                connection,
+                job,
+                events=[state_event(QUEUED, reason=reason)],
+                state=QUEUED,
+                attempts=fewer,
+                seconds_left=None,
             )
 
     def stumble(self, job: Job, error: str) -> bool:
@@ -104,7 +109,12 @@ class Leases:
             attempts = connection.scalar(select(JOBS.c.attempts).where(*_held(job))) or 0
             if attempts < self.most_attempts:
                 self._change(
-                    connection, job, events=[state_event(QUEUED, reason=error)], state=QUEUED, error=error
+                    connection,
+                    job,
+                    events=[state_event(QUEUED, reason=error)],
+                    state=QUEUED,
+                    error=error,
+                    seconds_left=None,
                 )
                 return True
             self._fail(connection, job, error)
@@ -139,7 +149,15 @@ class Leases:
 
     def _fail(self, connection: Connection, job: Job, error: str) -> None:
         event = state_event(FAILED, error=error)
-        self._change(connection, job, events=[event], state=FAILED, error=error, ended=clock())
+        self._change(
+            connection,
+            job,
+            events=[event],
+            state=FAILED,
+            error=error,
+            ended=clock(),
+            seconds_left=None,
+        )
 
     def _change(
         self, connection: Connection, job: Job, events: list[tuple[str, Any]] | None = None, **to: Any
@@ -190,6 +208,7 @@ class Observer:
                 JOBS.c.heartbeat == job.heartbeat,
                 events=[state_event(QUEUED, reason=f"its trainer {job.trainer} has gone")],
                 state=QUEUED,
+                seconds_left=None,
                 token=JOBS.c.token + 1,
             )
 

@@ -25,8 +25,7 @@ from service.jobs.job import (
 from service.problems import Conflict, TooMany
 from service.schema import EVENTS, JOBS
 
-# Jobs of one page, and events that are read at once.
-PAGE, EVENTS_AT_ONCE = 100, 1000
+EVENTS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Ledger:
 
     def page(self, state: str | None, model: str | None, before: int | None, limit: int) -> list[Job]:
         """Return jobs, newest first, of those with a lower number than `before`."""
-        query = newest_first().limit(min(limit, PAGE))
+        query = newest_first().limit(limit)
         if state is not None:
             query = query.where(JOBS.c.state == state)
         if model is not None:

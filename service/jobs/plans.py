@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from nncore.artifact import MOST_FILE_BYTES
 from nncore.config import from_json, to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import RecipeError
+from nncore.files import read_file
 from nncore.network import Network
-from nncore.publishing import NAME, NAME_MEANING
+from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING
 from nncore.recipe import Recipe, check, check_start, count_parameters, needed_memory, read_recipe
 from service.labels import STABLE
 from service.loading import Served
-from service.problems import FieldError, Invalid, NotFound
+from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.settings import Settings
 from service.store import Store
 
@@ -108,6 +111,18 @@ def _shipped(name: str, folder: Path) -> Recipe:
 
 def _start(asked: int | str | None, model: str, store: Store) -> Served | None:
     return None if asked is None else store.get(model, asked)
+
+
+def read_start(model: Path, start: dict[str, Any]) -> bytes:
+    """Return the model file that a plan starts from; raises Conflict where it is not there as it was."""
+    number, file = start["version"], model / str(start["version"]) / MODEL_FILE
+    try:
+        data = read_file(file, MOST_FILE_BYTES)
+    except OSError:
+        raise Conflict(f"Version {number} of {model.name!r}, to start from, has been deleted.") from None
+    if hashlib.sha256(data).hexdigest() != start["sha256"]:
+        raise Conflict(f"Version {number} of {model.name!r}, to start from, is not the file that it was.")
+    return data
 
 
 def _network(served: Served) -> Network:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from nncore.checkpoints import Checkpoints
 from nncore.progress import Callback, Epoch
-from service.jobs.heart import Heart
+from service.jobs.heart import Heart, too_long
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases
 
@@ -69,7 +69,7 @@ class Progress(Callback):
             self.asked = True
             self.checkpoints.ask()
         if self.seconds > self.most_seconds:
-            raise TooLong(f"It took more than the {self.most_seconds:g} seconds that a job may take.")
+            raise TooLong(too_long(self.most_seconds))
         self.done = self.completed + batch / batches
         if self.begin is None:
             self.begin = self.completed + (batch - 1) / batches

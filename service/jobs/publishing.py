@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from nncore.publishing import drafted, next_number, place, read_facts
+from sqlalchemy import select, update
+
+from nncore.publishing import drafted, next_number, place, read_facts, remove, versions
 from service.database import Database
-from service.jobs.job import Job
+from service.jobs.job import CANCELLED, Job
 from service.jobs.leases import Leases
-from service.labels import pin
+from service.labels import labels_of, pin
+from service.schema import JOBS
 
 
 def publish_once(
@@ -37,3 +40,16 @@ def publish_once(
                 return number
             # Somebody who knows nothing of the table, `nncore train` say, took the number first.
             leases.reserve(connection, job, None)
+
+
+def withdraw(database: Database, job: Job, model: Path) -> None:
+    """Take back the version of a job that was cancelled between its publishing and its end."""
+    with database.writing(turn=f"labels:{job.model}") as connection:
+        cancelled = (JOBS.c.id == job.id) & (JOBS.c.state == CANCELLED)
+        number = connection.scalar(select(JOBS.c.version).where(cancelled).with_for_update())
+        if number is None or read_facts(model / str(number)).get("job") != job.id:
+            return
+        if number not in labels_of(model, versions(model)).values():
+            remove(model, number)
+            # A retry gets another number: this one has been seen.
+            connection.execute(update(JOBS).where(cancelled).values(version=None))

@@ -8,18 +8,18 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from nncore.artifact import describe, to_bytes
+from nncore.artifact import describe, from_bytes, to_bytes
 from nncore.checkpoints import Checkpoints
 from nncore.config import from_json
 from nncore.datasets import DATASETS
 from nncore.errors import TrainingError
-from nncore.predictor import read_model
-from nncore.publishing import MODEL_FILE, read_facts
+from nncore.publishing import read_facts
 from nncore.recipe import Recipe, StartFrom, Trained, run
 from service.database import Database
 from service.jobs.heart import Heart
 from service.jobs.job import CHECKPOINTS, Job
 from service.jobs.leases import Leases
+from service.jobs.plans import read_start
 from service.jobs.progress import Progress
 from service.jobs.publishing import publish_once
 from service.promotion import Decision, Promotions
@@ -81,10 +81,8 @@ class Run:
     def _start(self, start: dict[str, Any] | None) -> StartFrom | None:
         if start is None:
             return None
-        folder = self.model / str(start["version"])
-        if read_facts(folder).get("sha256") != start["sha256"]:
-            raise TrainingError(f"version {start['version']}, to start from, is not what it was")
-        return StartFrom(read_model(folder / MODEL_FILE).network, start["sha256"])
+        data = read_start(self.model, start)
+        return StartFrom(from_bytes(data).network, start["sha256"])
 
     def _publish(self, trained: Trained, data: bytes) -> None:
         job = self.job

@@ -23,16 +23,16 @@ from service.jobs.heart import Heart
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases
 from service.jobs.progress import HandBack, TooLong
+from service.jobs.publishing import withdraw
 from service.jobs.queue import Queue
 from service.jobs.run import Run
 from service.jobs.sweeping import Sweeper
+from service.problems import Problem
 from service.schema import Unusable, migrate
 from service.settings import Settings, SettingsError, read_settings
 
 # The most seconds between two looks into an SQLite queue; PostgreSQL wakes us.
 LOOK_SECONDS = 0.2
-# A heartbeat is also how a trainer learns that its job was cancelled.
-BEAT_SECONDS = 0.5
 # Seconds to wait before what went wrong is tried again.
 PAUSE_SECONDS = 2
 
@@ -55,17 +55,20 @@ class Trainer:
         if job is None:
             return
         logger.info("job %s: training %s, attempt %d", job.id, job.model, job.attempts)
-        with Heart(self.leases, job, min(BEAT_SECONDS, self.settings.lease_seconds / 5)) as heart:
+        settings = self.settings
+        lease, most = settings.lease_seconds, settings.max_job_seconds
+        with Heart(self.leases, job, self.stop, lease_seconds=lease, most_seconds=most) as heart:
             try:
-                Run(job, self.settings, self.database, self.leases, heart, self.stop).carry_out()
+                Run(job, settings, self.database, self.leases, heart, self.stop).carry_out()
             except LeaseLost:
                 logger.info("job %s: left, it was cancelled or taken over", job.id)
+                withdraw(self.database, job, settings.model_store / job.model)
             except HandBack:
                 self._end(job, lambda: self.leases.hand_back(job, f"{self.name} was stopped"), again=True)
-            except (NNCoreError, TooLong) as error:
+            except (NNCoreError, TooLong, Problem) as error:
                 self._fail(job, str(error))
             except MemoryError:
-                most = self.settings.max_job_memory
+                most = settings.max_job_memory
                 self._fail(job, f"It needs more than the {most:,} bytes of memory that a job may take.")
             except Exception as error:
                 self._stumble(job, error)

@@ -264,6 +264,72 @@ def test_a_job_that_wants_more_memory_than_it_may_have_fails_and_its_trainer_liv
     assert is_running(child)
 
 
+def test_a_cancelled_job_that_never_looks_up_is_gone_within_two_seconds(web: Service, train) -> None:
+    trainer = train(fault="deafness_in_training")
+    job_id = submit(web, recipe=QUICK)
+    wait_until(web, job_id, "running")
+    child = trainer.child()
+
+    cancelled = time.monotonic()
+    web.ask("POST", f"/train/{job_id}/cancel")
+
+    wait_for(lambda: not is_running(child), "end of the child", web)
+    assert time.monotonic() - cancelled < 2.5
+    wait_for(lambda: trainer.child().pid != child.pid, "another child", web)
+    assert job(web, job_id)["state"] == "cancelled"
+
+
+def test_a_job_that_never_looks_up_fails_when_its_time_is_over(web: Service, train) -> None:
+    train(fault="deafness_in_training", max_job_seconds=1)
+    job_id = submit(web, recipe=QUICK)
+
+    ended = wait_until(web, job_id, *ENDED)
+
+    assert ended["state"] == "failed"
+    assert ended["error"] == "It took more than the 1 seconds that a job may take."
+
+
+def test_a_trainer_whose_run_never_looks_up_still_stops(web: Service, train) -> None:
+    trainer = train(fault="deafness_in_training")
+    job_id = submit(web, recipe=QUICK)
+    wait_until(web, job_id, "running")
+
+    assert trainer.stop() == 0
+
+    assert job(web, job_id)["state"] == "queued"
+
+
+def test_a_job_cancelled_between_its_publishing_and_its_end_leaves_no_version(
+    web: Service, train, tmp_path: Path
+) -> None:
+    trainer = train(fault="pause_after_placing")
+    job_id = submit(web, recipe=QUICK)
+    wait_for((tmp_path / "mark").exists, "published version", web)
+
+    web.ask("POST", f"/train/{job_id}/cancel")
+
+    wait_for(lambda: f"job {job_id}: left" in trainer.log, "end of the run", web)
+    wait_for(lambda: sorted(versions_on_disk(web, "line")) == [1], "withdrawal of the version", web)
+    assert job(web, job_id)["state"] == "cancelled"
+    assert web.ask("POST", f"/train/{job_id}/retry").status == 202
+    assert check_unbroken(web, job_id, QUICK)["result"]["version"] == 3
+
+
+def test_a_database_file_that_is_moved_away_is_said_and_put_back_nothing_is_lost(web: Service, train) -> None:
+    train()
+    wait_until(web, submit(web, recipe=QUICK), *ENDED)
+    path = Path(web.settings["database_url"].removeprefix("sqlite:///"))
+    elsewhere = path.with_suffix(".away")
+
+    path.rename(elsewhere)
+    answer = post_job(web, recipe=QUICK)
+    elsewhere.rename(path)
+
+    assert answer.status == 503
+    assert f"{path} is not the file that was opened" in web.log
+    check_unbroken(web, submit(web, recipe=QUICK), QUICK)
+
+
 def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -> None:
     train(fault="jumping_clock"), train(fault="jumping_clock")
     job_id = submit(web, recipe=SLOW | {"epochs": 500})

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from serving import DEADLINE, ROOT, Service, wait_for
+from postgresql import Server
+from serving import DEADLINE, JSON, ROOT, Service, wait_for
 from training import (
     ENDLESS,
     QUICK,
@@ -230,6 +231,17 @@ def test_a_run_that_diverges_fails_at_once_and_says_why(up: Service) -> None:
     assert up.ask("POST", f"/train/{ended['id']}/cancel").status == 409
 
 
+def test_a_hundred_jobs_a_page_are_followed_by_the_others(start: Callable[..., Service]) -> None:
+    service = start(workers=1, max_queued=1000, max_queued_by_client=1000)
+    ids = [submit(service, "xor") for _ in range(103)]
+
+    first = service.ask("GET", "/train?limit=100").json
+    second = service.ask("GET", f"/train?limit=100&cursor={first['next']}").json
+
+    assert [one["id"] for one in first["jobs"] + second["jobs"]] == ids[::-1]
+    assert second["next"] is None
+
+
 def test_jobs_are_listed_newest_first_by_state_and_model(up: Service) -> None:
     ids = [finish(up, "listed", recipe=QUICK, promote="never")["id"] for _ in range(3)]
 
@@ -261,6 +273,43 @@ def test_the_same_idempotency_key_gives_the_same_job(web: Service) -> None:
     assert other.status == 409
     assert first.json["id"] in other.json["detail"]
     assert len(web.ask("GET", "/train").json["jobs"]) == 1
+
+
+def test_a_dry_run_leaves_a_key_alone(web: Service) -> None:
+    assert post_job(web, "xor", key="checked", dry_run=True).status == 200
+    assert post_job(web, "xor", key="checked").status == 202
+    assert post_job(web, "xor", key="checked", dry_run=True).status == 200
+
+
+def test_a_job_is_not_retried_once_the_version_that_it_starts_from_has_gone(
+    up: Service,
+) -> None:
+    finish(up, "gone", recipe=QUICK)
+    finish(up, "gone", recipe=QUICK, promote="never")
+    job_id = submit(up, "gone", recipe=ENDLESS | {"batch_size": 4}, start_from=2)
+    up.ask("POST", f"/train/{job_id}/cancel")
+    assert up.ask("DELETE", "/models/gone/versions/2").status == 204
+
+    answer = up.ask("POST", f"/train/{job_id}/retry")
+
+    assert answer.status == 409
+    assert "Version 2 of 'gone', to start from, has been deleted" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("depth", [200, 260, 1000, 5000])
+def test_a_deep_body_is_refused_with_words(up: Service, depth: int) -> None:
+    body = b'{"model": "m", "recipe": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
+
+    assert up.ask("POST", "/train", body, JSON).status in (400, 422)
+
+
+@pytest.mark.parametrize("path", ["/train/%00", "/train/%00/events", "/train?model=%00"])
+def test_no_text_in_an_address_is_a_fault_of_the_service(
+    start: Callable[..., Service], postgresql: Server, path: str
+) -> None:
+    service = start(workers=1, database_url=postgresql.new_database())
+
+    assert service.ask("GET", path).status in (404, 422)
 
 
 def test_a_malformed_idempotency_key_is_refused(web: Service) -> None:
@@ -337,7 +386,13 @@ def test_what_is_wrong_with_a_request_is_said_where_it_is(up: Service, wrong: st
 
 @pytest.mark.parametrize(
     ("query", "pointer"),
-    [("state=done", "#/state"), ("limit=0", "#/limit"), ("cursor=x", "#/cursor"), ("page=2", "#/page")],
+    [
+        ("state=failed&state=queued", "#/state"),
+        ("state=done", "#/state"),
+        ("limit=0", "#/limit"),
+        ("cursor=x", "#/cursor"),
+        ("page=2", "#/page"),
+    ],
 )
 def test_a_wrong_query_is_said(up: Service, query: str, pointer: str) -> None:
     answer = up.ask("GET", f"/train?{query}")
@@ -365,6 +420,7 @@ def test_a_job_that_takes_too_long_fails_and_says_so(
 
     assert ended["state"] == "failed"
     assert "more than the 1 seconds that a job may take" in ended["error"]
+    assert ended["seconds_left"] is None
 
 
 @pytest.mark.parametrize("path", ["/train/nope", "/train/nope/events"])

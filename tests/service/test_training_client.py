@@ -1,5 +1,6 @@
 """The client and the shell against a running service with a trainer."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_a_health_check_tells_whether_a_trainer_shows_life(
     gone = check()
     assert gone.returncode == 1
     assert "no trainer on this machine shows life" in gone.stderr
+
+
+def test_a_health_check_makes_no_database(tmp_path: Path) -> None:
+    done = nnserve("health", "trainer", folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "no trainer on this machine shows life" in done.stderr
+    assert not (tmp_path / "var" / "nnserve.db").exists()
+
+
+def test_a_file_that_is_no_database_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "nnserve.db").write_bytes(os.urandom(8192))
+    done = nnserve("web", folder=tmp_path, port=free_port(), database_url=f"sqlite:///{tmp_path}/nnserve.db")
+
+    assert done.returncode != 0
+    assert "nnserve: the database does not answer: file is not a database" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_database_that_does_not_answer_is_said_at_the_start(tmp_path: Path) -> None:

@@ -32,6 +32,28 @@ def hunger_in_training() -> None:
     Run._train = lambda self: np.ones(1 << 27)  # type: ignore[assignment,method-assign,return-value]
 
 
+def deafness_in_training() -> None:
+    """A run that never looks up, as in a batch of an hour."""
+    from service.jobs.run import Run
+
+    Run._train = lambda self: time.sleep(3600)  # type: ignore[assignment,method-assign,return-value]
+
+
+def pause_after_placing() -> None:
+    """Between the rename and the decision there is time to cancel."""
+    import service.jobs.run as run
+
+    publish_once = run.publish_once
+
+    def slowly(*arguments: object) -> int:
+        number = publish_once(*arguments)  # type: ignore[arg-type]
+        Path(os.environ["NNTEST_MARK"]).touch()
+        time.sleep(0.6)
+        return number
+
+    run.publish_once = slowly  # type: ignore[assignment]
+
+
 def die_before_sending() -> None:
     from service.jobs.queue import Queue
 
