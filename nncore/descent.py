@@ -67,19 +67,18 @@ class Descent:
 
     def rate(self, moment: float) -> float:
         """Return the learning rate at a moment of the run, in epochs from 0."""
-        return self.options.optimizer.learning_rate * self.options.schedule.factor(
-            moment, self.options.epochs
-        )
+        options = self.options
+        return options.optimizer.learning_rate * options.schedule.factor(moment, options.epochs)
 
     def _update(self, moment: float, count: int) -> None:
-        weights, gradient = self.network.parameters.flat, self.gradients.flat
-        decaying, optimizer = self.network.parameters.decaying, self.options.optimizer
-        if self.options.l2:
-            gradient[decaying] += self.options.l2 * weights[decaying]
-        if self.options.clip_norm is not None:
+        parameters, gradient, options = self.network.parameters, self.gradients.flat, self.options
+        weights, decaying, optimizer = parameters.flat, parameters.decaying, options.optimizer
+        if options.l2:
+            gradient[decaying] += options.l2 * weights[decaying]
+        if options.clip_norm is not None:
             norm = math.sqrt(float(np.dot(gradient, gradient)))
-            if norm > self.options.clip_norm:
-                gradient *= self.options.clip_norm / norm
+            if norm > options.clip_norm:
+                gradient *= options.clip_norm / norm
         rate = self.rate(moment)
         if optimizer.weight_decay:
             weights[decaying] *= 1 - rate * optimizer.weight_decay

@@ -98,8 +98,9 @@ class _Run:
             self._save()
 
     def _epoch(self) -> None:
-        descent, number_ = self.descent, len(self.epochs) + 1
-        self.before = position(descent.shuffle)
+        descent, number_, checkpoints = self.descent, len(self.epochs) + 1, self.checkpoints
+        if checkpoints is not None:
+            self.before = position(descent.shuffle)
         order = descent.shuffle.permutation(len(descent.train))
         # Overflow is looked for by hand, once a batch, and reported with its place.
         with np.errstate(all="ignore"):
@@ -110,7 +111,7 @@ class _Run:
                 self.batch = i + 1
                 for callback in self.callbacks:
                     callback.on_batch(self.batch, descent.batches, loss)
-                if self.checkpoints and self.checkpoints.is_due():
+                if checkpoints is not None and checkpoints.is_due():
                     self._save()
             descent.check_weights(number_)
             train, validated = self._measure()
@@ -132,7 +133,7 @@ class _Run:
             self.ended = "early"
         elif epoch.number == self.descent.options.epochs:
             self.ended = "completed"
-        elif self.checkpoints and self.checkpoints.is_due():
+        elif self.checkpoints is not None and self.checkpoints.is_due():
             self._save()
 
     def _measure(self) -> tuple[Metrics, Metrics]:
