@@ -119,7 +119,8 @@ def test_a_predictor_does_not_follow_its_network_and_nobody_can_write_to_it(mode
     assert_array_equal(predictor.predict(inputs_for(other, 4)), before)
     arrays = [array for _, views, _ in predictor._layers for array in views.values()]
     assert len(arrays) == len(network.parameters)
-    for array in arrays:
+    assert_array_equal(predictor.network.parameters.flat, network.parameters.flat)
+    for array in [*arrays, *predictor.network.parameters.values(), predictor.network.parameters.flat]:
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
 
