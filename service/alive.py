@@ -11,7 +11,7 @@ from service.database import SQLITE, Database
 from service.schema import TRAINERS
 
 # A trainer shows life once a second; on a busy machine later.
-PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = 3.0
 
 
 def trainer_beats(url: URL) -> bool:

@@ -71,6 +71,7 @@ def _folder(path: Path) -> None:
 
 
 _POSITIVE = {"validate": validate.Range(min=1)}
+_ABOVE_ZERO = {"validate": validate.Range(min=0, min_inclusive=False)}
 _NOT_NEGATIVE = {"validate": validate.Range(min=0)}
 
 
@@ -101,10 +102,10 @@ class Settings:
     shipped_recipes: Path = _setting(
         HOME / "recipes", "folder of the recipes that a job may name", validate=_folder
     )
-    lease_seconds: int = _setting(
-        10, "seconds without a heartbeat after which a job is taken from its trainer", **_POSITIVE
+    lease_seconds: float = _setting(
+        10.0, "seconds without a heartbeat after which a job is taken from its trainer", **_ABOVE_ZERO
     )
-    checkpoint_seconds: int = _setting(2, "seconds between two checkpoints of a job", **_POSITIVE)
+    checkpoint_seconds: float = _setting(2.0, "seconds between two checkpoints of a job", **_ABOVE_ZERO)
     max_attempts: int = _setting(3, "times in a row that a job is begun and comes no further", **_POSITIVE)
     trainer_nice: int = _setting(
         10, "niceness of trainers: 19 gives way to everything", validate=validate.Range(min=0, max=19)
@@ -152,7 +153,7 @@ def read_settings() -> Settings:
         if not value:
             # An empty host would be every address of the machine, an empty path the current folder.
             raise SettingsError(f"{name}: is empty; leave it out for the default")
-    readers = {int: env.int, str: env.str, Path: env.path}
+    readers = {int: env.int, float: env.float, str: env.str, Path: env.path}
     try:
         values = {
             name: readers[field.type](name.upper(), field.default_factory(), **field.metadata["check"])  # type: ignore

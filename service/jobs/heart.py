@@ -21,7 +21,7 @@ BEAT_SECONDS = 0.5
 # interrupts, a huge batch say, and only the end of its process ends it.
 STUBBORN_SECONDS = 0.8
 # Enough for a checkpoint of a large network, and less than the supervisor waits.
-STOPPING_SECONDS = 10.0
+STOPPING_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 

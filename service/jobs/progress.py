@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
@@ -100,10 +100,10 @@ class Progress(Callback):
             self.leases.progress(self.job, self.epochs, seconds=self.seconds, seconds_left=self._left())
             self.epochs = []
 
+        self.written = time.monotonic()
         self._write(write)
 
-    def _write(self, write: Any) -> None:
-        self.written = time.monotonic()
+    def _write(self, write: Callable[[], None]) -> None:
         try:
             write()
         except OperationalError as error:

@@ -34,7 +34,7 @@ from service.settings import Settings, SettingsError, read_settings
 # The most seconds between two looks into an SQLite queue; PostgreSQL wakes us.
 LOOK_SECONDS = 0.2
 # Seconds to wait before what went wrong is tried again.
-PAUSE_SECONDS = 2
+PAUSE_SECONDS = 1
 
 logger = logging.getLogger(__name__)
 

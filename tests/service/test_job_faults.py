@@ -38,7 +38,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 @pytest.fixture
 def web(start: Callable[..., Service]) -> Service:
-    return start(workers=1, lease_seconds=2, checkpoint_seconds=1)
+    return start(workers=1, lease_seconds=1, checkpoint_seconds=0.3)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def attempts(service: Service, job_id: str) -> int:
 
 
 def test_a_child_that_is_killed_is_replaced_and_the_job_goes_on(web: Service, train) -> None:
-    trainer = train()
+    trainer = train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 20)
 
@@ -95,7 +95,7 @@ def test_a_child_that_is_killed_is_replaced_and_the_job_goes_on(web: Service, tr
 
 
 def test_a_child_whose_parent_is_killed_hands_its_job_back_and_leaves(web: Service, train) -> None:
-    trainer = train()
+    trainer = train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 20)
     child = trainer.child()
@@ -109,7 +109,7 @@ def test_a_child_whose_parent_is_killed_hands_its_job_back_and_leaves(web: Servi
 
 
 def test_both_killed_at_once_lose_nothing(web: Service, train) -> None:
-    trainer = train()
+    trainer = train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 20)
 
@@ -156,7 +156,7 @@ def test_a_web_service_that_is_killed_before_it_sends_a_job_loses_none(
 
 
 def test_a_trainer_told_to_stop_hands_its_job_back_within_seconds(web: Service, train) -> None:
-    first = train()
+    first = train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 20)
 
@@ -175,7 +175,7 @@ def test_a_trainer_told_to_stop_hands_its_job_back_within_seconds(web: Service, 
 def test_a_web_service_told_to_stop_leaves_the_job_running(
     web: Service, train, start: Callable[..., Service]
 ) -> None:
-    train()
+    train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 5)
 
@@ -199,11 +199,11 @@ def test_two_trainers_and_one_job(web: Service, train) -> None:
 
 
 def test_an_owner_that_wakes_up_after_its_lease_publishes_nothing(web: Service, train) -> None:
-    sleeper = train()
+    sleeper = train(fault="pacing")
     job_id = submit(web, recipe=SLOW)
     wait_for_epoch(web, job_id, 20)
     child = sleeper.child()
-    freeze(child)
+    freeze(child, web)
     train()
     check_unbroken(web, job_id, SLOW)
     before = versions_on_disk(web, "line")
@@ -332,14 +332,14 @@ def test_a_database_file_that_is_moved_away_is_said_and_put_back_nothing_is_lost
 
 def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -> None:
     train(fault="jumping_clock"), train(fault="jumping_clock")
-    job_id = submit(web, recipe=SLOW | {"epochs": 500})
+    job_id = submit(web, recipe=SLOW)
 
-    check_unbroken(web, job_id, SLOW | {"epochs": 500})
+    check_unbroken(web, job_id, SLOW)
     assert attempts(web, job_id) == 1
 
 
 def test_a_database_that_is_locked_for_ten_seconds_loses_nothing(web: Service, train) -> None:
-    train()
+    train(fault="crawling")
     running = submit(web, recipe=SLOW)
     wait_for_epoch(web, running, 20)
     path = web.settings["database_url"].removeprefix("sqlite:///")
@@ -367,8 +367,8 @@ def test_a_postgresql_that_crashes_and_comes_back_loses_nothing(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
     server = start_server()
-    service = start(workers=1, lease_seconds=2, checkpoint_seconds=1, database_url=server.new_database())
-    trainer = Trainer(tmp_path, service.settings)
+    service = start(workers=1, lease_seconds=1, checkpoint_seconds=0.3, database_url=server.new_database())
+    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
     try:
         running, waiting = submit(service, recipe=SLOW), submit(service, recipe=QUICK)
         wait_for_epoch(service, running, 20)
@@ -412,17 +412,17 @@ def fill(folder: Path) -> Path:
 def test_a_full_disk_costs_checkpoints_and_no_job(
     start: Callable[..., Service], small_disk: Path, tmp_path: Path
 ) -> None:
-    service = start(workers=1, model_store=small_disk, lease_seconds=2, checkpoint_seconds=1)
-    trainer = Trainer(tmp_path, service.settings)
+    service = start(workers=1, model_store=small_disk, lease_seconds=1, checkpoint_seconds=0.3)
+    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
     try:
-        job_id = submit(service, recipe=SLOW | {"epochs": 500})
+        job_id = submit(service, recipe=SLOW)
         wait_for_epoch(service, job_id, 10)
         ballast = fill(small_disk)
         wait_for(lambda: "no checkpoint could be written" in trainer.log, "full disk", service)
         assert job(service, job_id)["state"] == "running"
         ballast.unlink()
 
-        check_unbroken(service, job_id, SLOW | {"epochs": 500})
+        check_unbroken(service, job_id, SLOW)
         assert attempts(service, job_id) == 1
     finally:
         trainer.stop()
@@ -432,7 +432,7 @@ def test_a_full_disk_costs_checkpoints_and_no_job(
 def test_a_disk_that_is_full_when_a_version_is_published_fails_the_job_until_it_is_retried(
     start: Callable[..., Service], small_disk: Path, tmp_path: Path
 ) -> None:
-    service = start(workers=1, model_store=small_disk, lease_seconds=2, max_attempts=2)
+    service = start(workers=1, model_store=small_disk, lease_seconds=1, max_attempts=2)
     before = versions_on_disk(service, "line")
     ballast = fill(small_disk)
     trainer = Trainer(tmp_path, service.settings)
@@ -453,16 +453,16 @@ def test_a_disk_that_is_full_when_a_version_is_published_fails_the_job_until_it_
 
 
 def test_a_checkpoint_that_is_cut_short_is_passed_over(web: Service, train) -> None:
-    trainer = train()
-    job_id = submit(web, recipe=SLOW | {"epochs": 600})
+    trainer = train(fault="pacing")
+    job_id = submit(web, recipe=SLOW)
     folder = web.store / ".checkpoints" / job_id
     wait_for(lambda: len(list(folder.glob("checkpoint-*"))) == 2, "two checkpoints", web)
-    freeze(trainer.child())
+    freeze(trainer.child(), web)
     newest = max(folder.glob("checkpoint-*"))
     os.truncate(newest, newest.stat().st_size // 2)
     trainer.child().send_signal(signal.SIGKILL)
 
-    check_unbroken(web, job_id, SLOW | {"epochs": 600})
+    check_unbroken(web, job_id, SLOW)
     assert f"the checkpoint {newest} is not used" in trainer.log
 
 
@@ -470,7 +470,7 @@ def test_cancelling_while_the_trainer_is_gone_needs_none(web: Service, train) ->
     trainer = train()
     job_id = submit(web, recipe=ENDLESS)
     wait_for_epoch(web, job_id, 1)
-    freeze(trainer.child())
+    freeze(trainer.child(), web)
 
     assert web.ask("POST", f"/train/{job_id}/cancel").json["state"] == "cancelled"
 

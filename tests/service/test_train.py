@@ -202,8 +202,8 @@ def test_a_running_job_stops_within_two_seconds_of_being_cancelled(up: Service) 
 
 
 def test_a_cancelled_job_that_is_retried_goes_on_from_its_checkpoint(start: Callable[..., Service]) -> None:
-    service = start(command="up", workers=1, checkpoint_seconds=1)
-    job_id = submit(service, "again", recipe=SLOW | {"epochs": 500})
+    service = start(command="up", workers=1, checkpoint_seconds=0.3)
+    job_id = submit(service, "again", recipe=SLOW | {"epochs": 400})
     wait_for(lambda: list((service.store / ".checkpoints" / job_id).glob("*")), "checkpoint", service)
     service.ask("POST", f"/train/{job_id}/cancel")
 
@@ -213,7 +213,7 @@ def test_a_cancelled_job_that_is_retried_goes_on_from_its_checkpoint(start: Call
     ended = wait_until(service, job_id, *ENDED)
     assert ended["state"] == "succeeded"
     epochs = [data["epoch"] for _, kind, data in read_events(service, job_id) if kind == "epoch"]
-    assert epochs == list(range(1, 501))
+    assert epochs == list(range(1, 401))
     assert not (service.store / ".checkpoints" / job_id).exists()
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 
 def crash_in_training() -> None:
@@ -37,6 +38,24 @@ def deafness_in_training() -> None:
     from service.jobs.run import Run
 
     Run._train = lambda self: time.sleep(3600)  # type: ignore[assignment,method-assign,return-value]
+
+
+def pacing(seconds: float = 0.005) -> None:
+    """No epoch takes less than that, however fast the machine: time to do something to a job under way."""
+    from service.jobs.progress import Progress
+
+    on_epoch = Progress.on_epoch
+
+    def paced(self: Progress, epoch: Any) -> None:
+        on_epoch(self, epoch)
+        time.sleep(seconds)
+
+    Progress.on_epoch = paced  # type: ignore[method-assign]
+
+
+def crawling() -> None:
+    """A job of 300 epochs takes more than ten seconds."""
+    pacing(0.037)
 
 
 def pause_after_placing() -> None:
