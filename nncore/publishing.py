@@ -21,17 +21,26 @@ COUNTER_FILE = ".last-version"
 # A folder beside the versions that comes and goes; a kill may leave it behind.
 TRASH = ".trash-"
 MOST_FACTS_BYTES = 1 << 20
+NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
 
 
 def versions(model: Path) -> list[int]:
-    """Return the numbers of the versions in a model's folder, lowest first."""
+    """Return the numbers of the versions, which are folders, in a model's folder, lowest first."""
     try:
         entries = list(os.scandir(model))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
+    return sorted(int(entry.name) for entry in entries if NUMBER.fullmatch(entry.name) and _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle.
+        return False
 
 
 def publish(model: Path, data: bytes, **about: Any) -> int:
@@ -79,12 +88,12 @@ def drafted(model: Path, number: int, data: bytes, **about: Any) -> Iterator[Pat
 
 
 def place(draft: Path, model: Path, number: int) -> bool:
-    """Have a draft appear as a version; False where there is a folder of that number already."""
+    """Have a draft appear as a version; False where something has that number already."""
     try:
         draft.rename(model / str(number))
     except OSError:
-        # A folder that is not empty is never replaced.
-        if not (model / str(number)).exists():
+        # A folder that is not empty is never replaced, nor is a file or a link.
+        if not os.path.lexists(model / str(number)):
             raise
         return False
     sync_folder(model)

@@ -61,6 +61,29 @@ def test_versions_are_in_the_order_of_their_numbers_and_nothing_else_counts(tmp_
     assert versions(tmp_path / "file") == []
 
 
+def test_only_folders_and_links_to_them_are_versions(tmp_path):
+    for name in ("1", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "2").touch()
+    (tmp_path / "3").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "4").symlink_to(tmp_path / "4")
+    (tmp_path / "5").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "6")
+    assert versions(tmp_path) == [1, 3]
+
+
+@pytest.mark.parametrize("what", ["a file", "a link to nowhere", "a link in a circle"])
+def test_a_number_that_something_else_has_is_passed_over(tmp_path, what):
+    in_the_way = tmp_path / "1"
+    if what == "a file":
+        in_the_way.touch()
+    else:
+        in_the_way.symlink_to(in_the_way if "circle" in what else "nowhere")
+    assert publish(tmp_path, b"x") == 2
+    assert versions(tmp_path) == [2]
+    assert os.path.lexists(in_the_way)
+
+
 def test_a_version_that_somebody_else_published_meanwhile_is_not_touched(tmp_path, monkeypatch):
     publish(tmp_path, b"theirs")
     # As if the folder had been read before they published.
