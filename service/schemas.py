@@ -31,6 +31,8 @@ def number_or_label(text: str) -> int | str:
 class Version(fields.Field[int | str]):
     """A version's number, or a label."""
 
+    default_error_messages: dict[str, Any] = {"null": "must be a version's number or a label"}  # noqa: RUF012
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | str:
         if isinstance(value, str):
             value = number_or_label(value)
@@ -101,8 +103,8 @@ class PredictRequest(PredictForm):
         "unknown": "is not known here; known are model, version, inputs and images"
     }
 
-    inputs = Array()
-    images = Texts()
+    inputs = Array(error_messages={"null": "must be an array of examples, not null"})
+    images = Texts(error_messages={"null": "must be an array of texts, at least one"})
 
 
 PREDICT_REQUEST = PredictRequest()

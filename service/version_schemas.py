@@ -7,13 +7,17 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from service.gate import IF_BETTER, RULES
 from service.schemas import Moment, PageQuery, Version
 
+MEANING = f"must be one of {', '.join(RULES)}"
+
 
 class Promote(fields.Field[str]):
     """By which rule a version may become the stable one."""
 
+    default_error_messages: dict[str, Any] = {"null": MEANING}  # noqa: RUF012
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if value not in RULES:
-            raise ValidationError(f"must be one of {', '.join(RULES)}")
+            raise ValidationError(MEANING)
         return str(value)
 
 

@@ -182,7 +182,7 @@ WRONG_SHAPE = [
 WRONG_ARRAYS = [
     Bad("inputs that are a number", numbers("3"), 422, "#/inputs", "must be an array"),
     Bad("inputs that are a text", numbers('"[[0, 1]]"'), 422, "#/inputs", "must be an array"),
-    Bad("inputs that are null", numbers("null"), 422, "#/inputs"),
+    Bad("inputs that are null", numbers("null"), 422, "#/inputs", "must be an array of examples, not null"),
     Bad("inputs that are an object", numbers('{"a": [0, 1]}'), 422, "#/inputs"),
     Bad("no examples", numbers("[]"), 422, "#/inputs", "at least one example"),
     Bad("an example without numbers", numbers("[[]]"), 422, "#/inputs/0"),
