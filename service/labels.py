@@ -15,9 +15,15 @@ from service.problems import Conflict
 STABLE = "stable"
 LABELS_FILE = "labels.json"
 MOST_LABELS_BYTES = 1 << 20
+# For `stable` there is room beyond that.
+MOST_LABELS = 100
 # Of digits alone it would be a number.
 NAME = re.compile(r"(?![0-9]+\Z)[a-z0-9_-]{1,64}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, not digits alone"
+REPAIR = (
+    f'Write {{"{STABLE}": N}} into it, where N is the version to be served, or move it away: then the newest '
+    f"version is {STABLE}."
+)
 
 
 def read_labels(model: Path) -> dict[str, int] | None:
@@ -25,15 +31,18 @@ def read_labels(model: Path) -> dict[str, int] | None:
 
     Raises Conflict, which says why, where it cannot be used.
     """
+    path = model / LABELS_FILE
     name = f"{model.name}/{LABELS_FILE}"
     try:
-        labels = json.loads(read_file(model / LABELS_FILE, MOST_LABELS_BYTES))
-    except FileNotFoundError:
-        return None
+        labels = json.loads(read_file(path, MOST_LABELS_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise Conflict(f"{name} cannot be read: {error}") from None
+        # A link that leads nowhere is there, and broken.
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Conflict(f"{name} cannot be read: {why}. {REPAIR}") from None
     if not isinstance(labels, dict) or not all(_is_label(name, number) for name, number in labels.items()):
-        raise Conflict(f'{name} must be like {{"{STABLE}": 1}}')
+        raise Conflict(f"{name} does not have a version's number for every label. {REPAIR}")
     return labels
 
 
@@ -56,25 +65,31 @@ def _unwritten(numbers: Sequence[int]) -> dict[str, int]:
 
 
 def write_labels(model: Path, labels: Mapping[str, int]) -> None:
-    """Have labels.json say this and nothing else; every worker serves it within a moment."""
-    replace_file(model / LABELS_FILE, _content(labels))
+    """Have labels.json say this and nothing else; every worker serves it within a moment.
+
+    Raises Conflict where it would be too large to be read again.
+    """
+    content = _content(labels)
+    if len(content) > MOST_LABELS_BYTES:
+        raise Conflict(
+            f"{model.name}/{LABELS_FILE} would have {len(content):,} bytes, and may have "
+            f"{MOST_LABELS_BYTES:,}: take labels out of it."
+        )
+    replace_file(model / LABELS_FILE, content)
 
 
 def write_label(model: Path, label: str, number: int) -> None:
     """Point a label at a version, where nobody else writes labels at this moment."""
-    labels: dict[str, int] = {}
-    with suppress(Conflict):
-        labels = read_labels(model) or {}
-    write_labels(model, labels | {label: number})
+    write_labels(model, (read_labels(model) or {}) | {label: number})
 
 
 def pin(model: Path) -> None:
     """Write down what is stable, the newest version or none, so that no new version is it by itself.
 
-    Where there is a labels.json already, it stays as it is.
+    Where there is a labels.json already, it stays as it is; raises Conflict where it cannot be used.
     """
     path = model / LABELS_FILE
-    if path.exists():
+    if read_labels(model) is not None:
         return
     draft = model / f"{DRAFT}pin-{os.getpid()}-{threading.get_ident()}"
     try:

@@ -37,8 +37,10 @@ def _bring_in(model: Path, data: bytes) -> None:
         return
     try:
         stable = labels_of(model, list(present)).get(STABLE)
-    except Conflict:
-        stable = max(present, default=None)
+    except Conflict as problem:
+        # Nobody knows which one was stable, and once somebody has said so it comes in.
+        logger.error("a shipped version of %s is not brought in: %s", model.name, problem.detail)
+        return
     follows = not present or (stable is not None and present.get(stable, {}).get("origin") == SHIPPED)
     if stable is not None and not follows:
         # Said outright, since without a label the newest version would be the stable one.

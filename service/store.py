@@ -33,7 +33,8 @@ class Entry:
 
     `stable` is what is served without a version: the version that the label names, or while that one
     cannot be served the newest one before it that can. It is None where none can, and where no version
-    has been promoted yet. `stamp` is how the folder looked.
+    has been promoted yet. `broken` says why labels.json cannot be used, where `labels` are those known
+    before, or none. `stamp` is how the folder looked.
     """
 
     stamp: tuple[int, ...]
@@ -43,6 +44,12 @@ class Entry:
     stable: Served | None
     loaded: Mapping[int, Served]
     failures: Mapping[int, str]
+    broken: str = ""
+
+    def complaints(self) -> dict[str, str]:
+        """Return what is wrong with it: why by version, and by labels.json."""
+        labels = {LABELS_FILE: self.broken} if self.broken else {}
+        return labels | {str(number): why for number, why in self.failures.items()}
 
 
 class Store:
@@ -74,9 +81,15 @@ class Store:
         return served
 
     def number(self, model: str, version: int | str) -> int:
-        """Return the number of a version that is there, from itself or a label; else raise NotFound."""
+        """Return the number of a version that is there, from itself or a label.
+
+        Raises NotFound, and NotServable where labels.json would have to say.
+        """
         entry = self.entry(model, at_once=True)
         number = entry.labels.get(version) if isinstance(version, str) else version
+        if number is None and entry.broken:
+            asked = str(version)[:100]
+            raise NotServable(f"It is not known which version of {model!r} is {asked}: {entry.broken}")
         if number is None and version == STABLE:
             known = ", ".join(map(str, entry.numbers[-20:]))
             raise NotFound(
@@ -147,7 +160,8 @@ class Store:
             labels = os.stat(f"{folder}/{LABELS_FILE}")  # noqa: PTH116
         except OSError:
             return stat.st_mtime_ns, stat.st_ino
-        return stat.st_mtime_ns, stat.st_ino, labels.st_mtime_ns, labels.st_ino, labels.st_size
+        # Of the labels also that they can be read again: chmod leaves the time of the content as it is.
+        return stat.st_mtime_ns, stat.st_ino, labels.st_ctime_ns, labels.st_ino, labels.st_size
 
     def _reload(self, model: str) -> None:
         """Look at a model's folder anew; while one thread does, the others go on with what they have."""
@@ -176,11 +190,7 @@ class Store:
         numbers: tuple[int, ...],
         settled: bool,
     ) -> Entry:
-        try:
-            labels = labels_of(self.root / model, numbers)
-        except Conflict as problem:
-            logger.error(problem.detail)
-            labels = dict(before.labels) if before else {STABLE: numbers[-1]}
+        labels, broken = self._labels(model, before, numbers)
         loading = Loading(self.root / model, numbers, before.loaded if before else {})
         # What is labelled is loaded now; so is what has just appeared, so that its faults show at once.
         fresh = [n for n in numbers if before and (n not in before.numbers or n in before.failures)]
@@ -195,7 +205,18 @@ class Store:
         if stable is not None and stable is not serving:
             logger.info("serving version %d of %s", stable.version, model)
         loaded = loading.kept(labels, stable)
-        return Entry(stamp, settled, numbers, labels, stable, loaded, loading.failures)
+        return Entry(stamp, settled, numbers, labels, stable, loaded, loading.failures, broken)
+
+    def _labels(
+        self, model: str, before: Entry | None, numbers: tuple[int, ...]
+    ) -> tuple[Mapping[str, int], str]:
+        """Return what labels.json says; where it cannot be used what it said before, and why it cannot."""
+        try:
+            return labels_of(self.root / model, numbers), ""
+        except Conflict as problem:
+            logger.error(problem.detail)
+            # Not the newest version: perhaps nobody has promoted that one.
+            return before.labels if before else {}, problem.detail
 
     def _load(self, model: str, number: int) -> Served | None:
         """Load a version that no label names, asked for by its number."""

@@ -24,7 +24,7 @@ def readyz() -> Response:
         name: {
             "ready": _ready(entry),
             "version": entry.stable.version if entry.stable else None,
-            "failures": {str(number): why for number, why in entry.failures.items()},
+            "failures": entry.complaints(),
         }
         for name, entry in entries.items()
     }
@@ -33,4 +33,4 @@ def readyz() -> Response:
 
 def _ready(entry: Entry) -> bool:
     # A model of which nothing was promoted yet is a candidate's, and owes nobody an answer.
-    return entry.stable is not None or STABLE not in entry.labels
+    return entry.stable is not None or not (STABLE in entry.labels or entry.broken)

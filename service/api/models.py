@@ -53,7 +53,7 @@ def _summary(name: str, entry: Entry) -> dict[str, Any]:
             "stable": entry.stable.version if entry.stable else None,
             "labels": entry.labels,
             "versions": entry.numbers,
-            "failures": entry.failures,
+            "failures": entry.complaints(),
         }
     )
     return shown

@@ -149,13 +149,34 @@ def test_an_upgrade_makes_nothing_stable_where_nothing_was(
     assert read_labels(store / "xor") == {"canary": 1}
 
 
-def test_labels_that_cannot_be_read_are_made_anew(tmp_path: Path, shipped: Path, xor_file: File) -> None:
+def test_while_labels_cannot_be_read_nothing_comes_in(
+    tmp_path: Path, shipped: Path, xor_file: File, caplog: pytest.LogCaptureFixture
+) -> None:
     store = tmp_path / "store"
     own = publish(store / "xor", xor_file(8))
     (store / "xor" / LABELS_FILE).write_text("{")
     seed(store, shipped)
 
+    assert (store / "xor" / LABELS_FILE).read_text() == "{"
+    assert versions(store / "xor") == [own]
+    assert "a shipped version of xor is not brought in: xor/labels.json cannot be read" in caplog.text
+    write_labels(store / "xor", {"stable": own})
+    seed(store, shipped)
+    assert versions(store / "xor") == [1, 2]
     assert read_labels(store / "xor") == {"stable": own}
+
+
+def test_a_file_in_the_place_of_a_models_folder_keeps_no_other_model_out(
+    tmp_path: Path, shipped: Path, xor_file: File
+) -> None:
+    publish(shipped / "zoo", xor_file(2))
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "xor").touch()
+    seed(store, shipped)
+
+    assert versions(store / "zoo") == [1]
+    assert (store / "xor").is_file()
 
 
 def test_other_labels_outlive_an_upgrade(store: Path, shipped: Path, xor_file: File) -> None:

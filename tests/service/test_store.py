@@ -21,7 +21,7 @@ from serving import wait_for
 from nncore.publishing import MODEL_FILE, VERSION_FILE, publish
 from service.labels import LABELS_FILE, pin, read_labels, write_label, write_labels
 from service.loading import MOST_UNLABELLED
-from service.problems import NotFound, NotServable
+from service.problems import Conflict, NotFound, NotServable
 from service.store import Store
 
 File = Callable[[int], bytes]
@@ -258,17 +258,82 @@ class TestALabelsFile:
         assert served(client) == 1
         (model / LABELS_FILE).write_bytes(content)
 
-        settled(client, "/models/xor", stable=1, labels={"stable": 1})
+        wait_for(lambda: client.get("/models/xor").json["failures"], "a failure", seconds=5)
+        listed = client.get("/models/xor").json
+        assert (listed["stable"], listed["labels"]) == (1, {"stable": 1})
+        assert listed["failures"].keys() == {LABELS_FILE}
         assert client.get("/readyz").status_code == 200
         assert served(client) == 1
         assert served(client, version=2) == 2
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"stable": "1"}', b"\xff"])
+    def test_that_is_corrupted_at_a_cold_start_makes_nothing_stable(
+        self, make_app: Callable[..., Flask], model: Path, xor_file: File, content: bytes
+    ) -> None:
+        publish(model, xor_file(2))
+        (model / LABELS_FILE).write_bytes(content)
+        client = make_app().test_client()
+
+        listed = client.get("/models/xor").json
+        assert (listed["stable"], listed["labels"], listed["versions"]) == (None, {}, [1, 2])
+        assert 'Write {"stable": N} into it' in listed["failures"][LABELS_FILE]
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json["models"]["xor"] == {
+            "ready": False,
+            "version": None,
+            "failures": listed["failures"],
+        }
+        for named in ({}, {"version": "stable"}, {"version": "canary"}):
+            answer = client.post("/predict", json={"model": "xor", "inputs": [[0, 1]], **named})
+            assert answer.status_code == 503
+            assert (
+                f"which version of 'xor' is {named.get('version', 'stable')}: xor/" in answer.json["detail"]
+            )
+            assert listed["failures"][LABELS_FILE] in answer.json["detail"]
+        assert [served(client, version=number) for number in (1, 2)] == [1, 2]
+
+    def test_that_is_repaired_is_served_from_again(
+        self, make_app: Callable[..., Flask], model: Path, xor_file: File
+    ) -> None:
+        publish(model, xor_file(2))
+        (model / LABELS_FILE).write_bytes(b"{")
+        client = make_app().test_client()
+        assert client.get("/readyz").status_code == 503
+        (model / LABELS_FILE).write_bytes(b'{"stable": 1}')
+
+        wait_for(lambda: client.get("/readyz").status_code == 200, "readiness", seconds=1)
+        assert client.get("/models/xor").json["failures"] == {}
+        assert served(client) == 1
+
+    def test_that_may_be_read_again_is_read_again(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forbidden(path: Path, most: int) -> bytes:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("service.labels.read_file", forbidden)
+            store = Store(model.parent)
+            wait_for(lambda: store.entry("xor").settled, "a settled entry", seconds=2)
+            assert store.entry("xor").broken.startswith("xor/labels.json cannot be read: Permission denied. ")
+        (model / LABELS_FILE).chmod(0o644)
+
+        wait_for(lambda: store.entry("xor").stable is not None, "a stable version", seconds=1)
+
+    def test_that_is_a_link_to_nowhere_is_none_that_is_missing(self, model: Path, xor_file: File) -> None:
+        publish(model, xor_file(2))
+        (model / LABELS_FILE).unlink()
+        (model / LABELS_FILE).symlink_to("nowhere")
+
+        assert "cannot be read: No such file" in Store(model.parent).entry("xor").broken
+        with pytest.raises(Conflict, match="cannot be read: No such file"):
+            pin(model)
 
     def test_that_is_corrupted_is_reported_in_the_log(
         self, model: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         (model / LABELS_FILE).write_bytes(b"{")
         with caplog.at_level(logging.ERROR):
-            Store(model.parent).get("xor")
+            Store(model.parent).entry("xor")
 
         assert "xor/labels.json cannot be read" in caplog.text
 
@@ -371,12 +436,19 @@ class TestPinning:
         assert read_labels(tmp_path) == {}
         assert [path.name for path in tmp_path.iterdir()] == [LABELS_FILE]
 
-    @pytest.mark.parametrize("content", [b'{"canary": 1}', b"{", b"{}"])
+    @pytest.mark.parametrize("content", [b'{"canary": 1}', b"{}"])
     def test_leaves_labels_alone_that_are_there(self, model: Path, content: bytes) -> None:
         (model / LABELS_FILE).write_bytes(content)
         pin(model)
 
         assert (model / LABELS_FILE).read_bytes() == content
+
+    def test_is_refused_where_the_labels_cannot_be_read(self, model: Path) -> None:
+        (model / LABELS_FILE).write_bytes(b"{")
+
+        with pytest.raises(Conflict, match=r"xor/labels\.json cannot be read"):
+            pin(model)
+        assert (model / LABELS_FILE).read_bytes() == b"{"
 
     def test_replaces_nothing_that_is_written_at_the_same_time(
         self, model: Path, monkeypatch: pytest.MonkeyPatch
@@ -425,6 +497,12 @@ def test_folders_whose_names_begin_with_a_dot_are_no_models(
 
     assert list(Store(model.parent).entries()) == ["xor"]
     assert make_app().test_client().get("/models").json["models"][0]["versions"] == [1]
+
+
+def test_a_file_in_the_place_of_a_version_is_none(model: Path) -> None:
+    (model / "2").touch()
+
+    assert Store(model.parent).entry("xor").numbers == (1,)
 
 
 def test_drafts_and_strange_folders_are_no_versions(model: Path) -> None:
@@ -501,9 +579,30 @@ def test_labels_that_nobody_could_be_shown_are_left_out(
     (model / LABELS_FILE).write_text(labels)
     client = make_app().test_client()
 
-    assert served(client) == 1
-    assert json.loads(client.get("/models/xor").data)["labels"] == {"stable": 1}
-    assert client.get("/models").status_code == 200
+    listed = json.loads(client.get("/models/xor").data)
+    assert listed["labels"] == {}
+    assert "labels.json does not have a version's number for every label" in listed["failures"][LABELS_FILE]
+    assert client.get("/models").json["models"] == [listed]
+
+
+def test_labels_too_large_to_be_read_are_not_written(model: Path) -> None:
+    before = (model / LABELS_FILE).read_bytes()
+    # In the file's form each has 6 times as many bytes as in Python's.
+    labels = {f"{number}-{'ä' * 60}": 1 for number in range(3000)}
+
+    with pytest.raises(
+        Conflict, match=r"would have 1,\d{3},\d{3} bytes, and may have 1,048,576: take labels"
+    ):
+        write_labels(model, labels)
+    assert (model / LABELS_FILE).read_bytes() == before
+
+
+def test_labels_that_cannot_be_read_are_not_written_over(model: Path) -> None:
+    (model / LABELS_FILE).write_text("{")
+
+    with pytest.raises(Conflict, match="cannot be read"):
+        write_label(model, "stable", 1)
+    assert (model / LABELS_FILE).read_text() == "{"
 
 
 def test_a_pipe_in_place_of_a_file_holds_nobody_up(
@@ -516,9 +615,13 @@ def test_a_pipe_in_place_of_a_file_holds_nobody_up(
     (model / "labels.new").replace(model / LABELS_FILE)
     client = make_app().test_client()
 
-    assert served(client) == 1
-    found = json.loads(client.get("/models/xor").data)
-    assert found["failures"] == {str(number): f"{MODEL_FILE}: is not a regular file"}
+    assert served(client, version=1) == 1
+    asked = {"model": "xor", "version": number, "inputs": [[0, 1]]}
+    assert client.post("/predict", json=asked).status_code == 503
+    found = json.loads(client.get("/models/xor").data)["failures"]
+    assert found.keys() == {LABELS_FILE, str(number)}
+    assert found[str(number)] == f"{MODEL_FILE}: is not a regular file"
+    assert found[LABELS_FILE].startswith("xor/labels.json cannot be read: is not a regular file. ")
 
 
 def test_a_version_file_that_says_odd_things_is_not_shown(
