@@ -11,12 +11,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from nncore.publishing import NAME as MODEL_NAME
 from nncore.publishing import versions
 from service import history
 from service.database import Database
 from service.gate import Candidate, Decision, load
 from service.history import Move
-from service.labels import NAME, NAME_MEANING, STABLE, labels_of, pin, write_labels
+from service.labels import MOST_LABELS, NAME, NAME_MEANING, STABLE, labels_of, pin, write_labels
 from service.problems import Conflict, FieldError, Invalid, NotFound
 
 __all__ = ["Decision", "Promotions"]
@@ -56,6 +57,12 @@ class Promotions:
                         _point(connection, folder, STABLE, number, who, decision.reason)
                     return decision
 
+    def settle_again(self, model: str, number: int, rule: str, *, who: str) -> Decision:
+        """Settle a version that was there before: where it is stable already, nothing is left to decide."""
+        if self._caught_up(model, STABLE) == number:
+            return Decision(False, "it is the stable version already", stable_version=number)
+        return self.settle(model, number, rule, who=who)
+
     def move(self, model: str, label: str, number: int, *, who: str, why: str) -> None:
         """Point a label at a version that loads and replays its known answers.
 
@@ -75,6 +82,7 @@ class Promotions:
         """Take a label away; raises NotFound, and Conflict for `stable`, which can only be moved."""
         if label == STABLE:
             raise Conflict(f"{STABLE} is what is served by default: it can be moved, and not taken away.")
+        _check_name(model, label)
         self._caught_up(model, label)
         with self._turn(model) as connection:
             labels = labels_of(self.root / model, versions(self.root / model))
@@ -90,6 +98,7 @@ class Promotions:
 
         Raises NotFound for a label that never was.
         """
+        _check_name(model, label)
         now = self._caught_up(model, label)
         with self.database.reading() as connection:
             moves = history.page(connection, model, label, before, limit)
@@ -103,7 +112,7 @@ class Promotions:
     def _caught_up(self, model: str, label: str) -> int | None:
         """Have the history say what labels.json says, and return where the label points."""
         folder = self.root / model
-        numbers = versions(folder)
+        numbers = versions(folder) if MODEL_NAME.fullmatch(model) else []
         if not numbers:
             raise NotFound(f"There is no model {model[:100]!r}.")
         now = labels_of(folder, numbers).get(label)
@@ -129,12 +138,22 @@ def _to_beat(connection: Connection, folder: Path, number: int) -> int | None:
     return (last.from_version if last.to_version == number else last.to_version) if last else None
 
 
+def _check_name(model: str, label: str) -> None:
+    """Raise NotFound for a name that was never given to a label; a database may not even take it."""
+    if not NAME.fullmatch(label):
+        raise NotFound(f"The model {model[:100]!r} has no label {label[:100]!r}; a label is {NAME_MEANING}.")
+
+
 def _point(connection: Connection, folder: Path, label: str, number: int, who: str, why: str) -> None:
     numbers = versions(folder)
     if number not in numbers:
         raise NotFound(f"Version {number} of {folder.name!r} has just gone.")
     pin(folder)
     labels = labels_of(folder, numbers)
+    if label not in labels and label != STABLE and len(labels) >= MOST_LABELS:
+        raise Conflict(
+            f"{folder.name!r} has {len(labels)} labels, and may have {MOST_LABELS}: take one away."
+        )
     history.record(connection, folder.name, label, number, who=who, why=why)
     if labels.get(label) != number:
         write_labels(folder, labels | {label: number})

@@ -1,6 +1,7 @@
 """Versions that come over HTTP, and versions that go. Those of training jobs: service.jobs.publishing."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -22,7 +23,7 @@ from nncore.publishing import (
 )
 from service.database import Database
 from service.jobs.job import QUEUED, RUNNING
-from service.labels import labels_of, pin
+from service.labels import labels_of, pin, read_labels
 from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.schema import JOBS
 
@@ -38,12 +39,13 @@ class Versions:
     def add(self, model: str, data: bytes) -> tuple[int, bool]:
         """Publish a model file and return its number, with True; or where the same one is, with False.
 
-        Raises Invalid that says which check the file failed.
+        Raises Invalid that says which check the file failed, Conflict where the model can have no version.
         """
         if not NAME.fullmatch(model):
             raise Invalid([FieldError("#", f"the model's name must be {NAME_MEANING}")])
         _check(data)
         folder = self.root / model
+        _check_folder(folder)
         turn = f"versions:{model}"
         while True:
             with self.database.writing(turn):
@@ -81,6 +83,15 @@ def needed(connection: Connection, model: Path) -> dict[int, str]:
             found[start["version"]] = f"job {job.id} starts from it"
     labels = labels_of(model, versions(model))
     return found | {number: f"the label {label} points to it" for label, number in labels.items()}
+
+
+def _check_folder(model: Path) -> None:
+    """Raise Conflict where a version could not be published, or not without becoming stable by itself."""
+    if os.path.lexists(model) and not model.is_dir():
+        raise Conflict(
+            f"{model.name!r} can have no versions: a file stands in its folder's place in the store."
+        )
+    read_labels(model)
 
 
 def _check(data: bytes) -> None:

@@ -31,7 +31,8 @@ def upload(model: str) -> Response:
     current_app.extensions["retention"].check_room(request.content_length or 0)
     added: Versions = current_app.extensions["versions"]
     number, new = added.add(model, bodies.read(settings.max_model))
-    decision = _promotions().settle(model, number, rule, who=caller())
+    settle = _promotions().settle if new else _promotions().settle_again
+    decision = settle(model, number, rule, who=caller())
     facts = read_facts(added.root / model / str(number))
     document = facts | {"model": model, "version": number, "promotion": dataclasses.asdict(decision)}
     response = codec.respond(UPLOADED.dump(document), 201 if new else 200)

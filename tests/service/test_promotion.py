@@ -19,7 +19,10 @@ from service import history, promotion
 from service.database import Database, parse_url
 from service.gate import Candidate
 from service.history import OUTSIDE
-from service.labels import LABELS_FILE, read_labels, write_labels
+from service.jobs.leases import Leases
+from service.jobs.ledger import Ledger, Request
+from service.jobs.publishing import publish_once
+from service.labels import LABELS_FILE, MOST_LABELS_BYTES, read_labels, write_labels
 from service.problems import Conflict, Invalid, NotFound
 from service.promotion import Decision, Promotions
 from service.schema import LABEL_MOVES, migrate
@@ -249,6 +252,44 @@ class TestAfterAKill:
         assert len(moves(promotions)) == 2
 
 
+class TestAVersionThatComesASecondTime:
+    @pytest.mark.parametrize("rule", ["if_better", "always", "never"])
+    def test_is_the_stable_one_already(self, promotions: Promotions, model: Path, rule: str) -> None:
+        publish(model, exam(BEST))
+        settle(promotions, 2)
+        before = (model / LABELS_FILE).stat()
+        again = promotions.settle_again("exam", 2, rule, who="me")
+
+        assert again == Decision(False, "it is the stable version already", stable_version=2)
+        assert (model / LABELS_FILE).stat() == before
+        assert moves(promotions) == [(None, 1, OUTSIDE), (1, 2, "job 2")]
+
+    def test_passes_the_gate_where_another_one_is_stable(self, promotions: Promotions, model: Path) -> None:
+        publish(model, exam(BEST))
+
+        assert promotions.settle_again("exam", 2, "never", who="me").reason == "as asked: promote is never"
+        assert promotions.settle_again("exam", 2, "if_better", who="me").promoted
+        assert moves(promotions)[-1] == (1, 2, "me")
+
+
+def test_where_the_labels_are_broken_a_job_publishes_nothing(promotions: Promotions, model: Path) -> None:
+    (model / LABELS_FILE).write_text("{")
+    database = promotions.database
+    plan = {"recipe": {}, "promote": "always"}
+    queued, _ = Ledger(database, most_queued=1, most_queued_by_one=1).add("exam", plan, 1, Request("me", "a"))
+    leases = Leases(database, most_attempts=1)
+    job = leases.claim(queued.id, "trainer")
+    assert job is not None
+
+    with pytest.raises(Conflict, match=r"exam/labels\.json cannot be read"):
+        publish_once(database, leases, job, model, exam(BEST), 1.0)
+    assert sorted(path.name for path in model.iterdir()) == [".last-version", "1", LABELS_FILE]
+    # Once the file is repaired the same job may be tried again.
+    write_labels(model, {"stable": 1})
+    assert publish_once(database, leases, job, model, exam(BEST), 1.0) == 2
+    assert read_labels(model) == {"stable": 1}
+
+
 def test_what_is_written_with_the_decision_is_undone_with_it(promotions: Promotions, model: Path) -> None:
     publish(model, exam(BEST))
 
@@ -358,11 +399,79 @@ class TestMovingByHand:
         with pytest.raises(Invalid, match="must be 1 to 64 lower-case letters"):
             promotions.move("exam", label, 1, who="me", why="")
 
+    @pytest.mark.parametrize("label", ["", "1", "Hand Made", "x" * 65, "a\0", "\0", "ä"])
+    def test_such_a_name_has_no_history_and_is_not_taken_away(
+        self, promotions: Promotions, model: Path, label: str
+    ) -> None:
+        write_labels(model, {"stable": 1, "Hand Made": 1})
+
+        with pytest.raises(NotFound, match=r"has no label .*; a label is 1 to 64 lower-case letters"):
+            promotions.history("exam", label)
+        with pytest.raises(NotFound, match="has no label"):
+            promotions.drop("exam", label, who="me")
+        assert read_labels(model) == {"stable": 1, "Hand Made": 1}
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "Exam", "exam\0", "\0", "../store/exam", "x" * 65])
+    def test_a_name_that_no_model_can_have_is_unknown(
+        self, promotions: Promotions, model: Path, name: str
+    ) -> None:
+        with pytest.raises(NotFound, match="There is no model"):
+            promotions.history(name, "canary")
+        with pytest.raises(NotFound, match="There is no model"):
+            promotions.drop(name, "canary", who="me")
+
     @pytest.mark.parametrize("label", ["a", "7b", "-", "_", "x" * 64, "2026-01-31"])
     def test_any_other_can_be_moved(self, promotions: Promotions, model: Path, label: str) -> None:
         promotions.move("exam", label, 1, who="me", why="")
 
         assert read_labels(model) == {"stable": 1, label: 1}
+
+    def test_a_hundred_labels_are_enough(self, promotions: Promotions, model: Path) -> None:
+        publish(model, exam(FAIR))
+        labels = {f"label-{number}": 1 for number in range(99)} | {"stable": 1}
+        write_labels(model, labels)
+        with pytest.raises(Conflict, match="'exam' has 100 labels, and may have 100: take one away"):
+            promotions.move("exam", "canary", 1, who="me", why="")
+        assert read_labels(model) == labels
+        with pytest.raises(NotFound):
+            promotions.history("exam", "canary")
+
+        promotions.move("exam", "label-0", 2, who="me", why="")
+        promotions.drop("exam", "label-1", who="me")
+        promotions.move("exam", "canary", 1, who="me", why="")
+        assert len(read_labels(model) or {}) == 100
+
+    def test_beside_a_hundred_others_there_is_room_for_stable(
+        self, promotions: Promotions, model: Path
+    ) -> None:
+        write_labels(model, {f"label-{number}": 1 for number in range(100)})
+
+        assert settle(promotions, 1).promoted
+        assert (read_labels(model) or {})["stable"] == 1
+
+    def test_labels_that_could_not_be_read_again_are_not_written(
+        self, promotions: Promotions, model: Path
+    ) -> None:
+        long = "x" * (MOST_LABELS_BYTES - 50)
+        write_labels(model, {"stable": 1, long: 1})
+        with pytest.raises(Conflict, match="may have 1,048,576: take labels out of it"):
+            promotions.move("exam", "y" * 64, 1, who="me", why="")
+
+        assert read_labels(model) == {"stable": 1, long: 1}
+        with pytest.raises(NotFound):
+            promotions.history("exam", "y" * 64)
+
+    def test_where_the_labels_are_broken_the_caller_is_told_what_to_do(
+        self, promotions: Promotions, model: Path
+    ) -> None:
+        (model / LABELS_FILE).write_text("{")
+
+        with pytest.raises(
+            Conflict, match=r'Write {"stable": N} into it, .* or move it away: then the newest'
+        ):
+            promotions.move("exam", "stable", 1, who="me", why="")
+        (model / LABELS_FILE).write_text('{"stable": 1}')
+        promotions.move("exam", "canary", 1, who="me", why="")
 
     def test_stable_cannot_be_taken_away_nor_what_is_not_there(
         self, promotions: Promotions, model: Path

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from candidates import BEST, FAIR, GOOD, changed, damaged, exam, silent
+from postgresql import Server
 from serving import DEADLINE, JSON, ROOT, Answer, Service, ask, environment, free_port, wait_for
 
 from nncore.artifact import from_bytes
@@ -131,7 +132,10 @@ class TestAModelFileThatIsSent:
         second = send(service, name, exam(GOOD))
 
         assert (first.status, second.status) == (201, 200)
-        assert second.json == first.json
+        promotion = second.json.pop("promotion")
+        assert {**second.json, "promotion": first.json["promotion"]} == first.json
+        assert (promotion["promoted"], promotion["stable_version"]) == (False, 1)
+        assert promotion["reason"] == "it is the stable version already"
         assert second.headers["location"] == first.headers["location"]
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: send(service, name, exam(BEST)), range(8)))
@@ -160,6 +164,37 @@ class TestAModelFileThatIsSent:
         assert sorted(numbers) == versions(service.store / name)
         for number, data in zip(numbers, files, strict=True):
             assert (service.store / name / str(number) / MODEL_FILE).read_bytes() == data
+
+    def test_is_not_published_while_the_labels_cannot_be_read(self, service: Service, name: str) -> None:
+        sent(service, name, exam(GOOD))
+        (service.store / name / LABELS_FILE).write_text("{")
+        before = (
+            sorted((service.store / name).iterdir()),
+            (service.store / name / ".last-version").read_text(),
+        )
+
+        refused(send(service, name, exam(BEST)), 409, 'Write {"stable": N} into it')
+        assert before == (
+            sorted((service.store / name).iterdir()),
+            (service.store / name / ".last-version").read_text(),
+        )
+        (service.store / name / LABELS_FILE).write_text('{"stable": 1}')
+        assert sent(service, name, exam(BEST))["version"] == 2
+
+    def test_under_the_name_of_a_file_in_the_store_is_refused(self, service: Service, name: str) -> None:
+        (service.store / name).write_text("words")
+        refused(send(service, name, exam(GOOD)), 409, f"'{name}' can have no versions: a file stands in its")
+        assert (service.store / name).read_text() == "words"
+        (service.store / f"{name}-link").symlink_to("nowhere")
+        refused(send(service, f"{name}-link", exam(GOOD)), 409, "can have no versions")
+
+    def test_takes_the_number_after_one_that_a_file_has(self, service: Service, name: str) -> None:
+        sent(service, name, exam(GOOD))
+        (service.store / name / "2").write_text("words")
+
+        assert sent(service, name, exam(BEST))["version"] == 3
+        assert service.ask("GET", f"/models/{name}").json["versions"] == [1, 3]
+        refused(service.ask("DELETE", f"/models/{name}/versions/2"), 404, "has no version 2, only 1, 3")
 
     def test_makes_nothing_stable_by_itself_in_a_folder_without_labels(
         self, service: Service, name: str
@@ -376,7 +411,7 @@ class TestALabel:
             (b'{"version": 1', JSON, 400, "not JSON"),
             (b"[1]", JSON, 422, "must be an object"),
             (b"{}", JSON, 422, "is missing"),
-            (b'{"version": null}', JSON, 422, "null"),
+            (b'{"version": null}', JSON, 422, "must be a version's number or a label"),
             (b'{"version": true}', JSON, 422, "must be a version's number or a label"),
             (b'{"version": 0}', JSON, 422, "1 or more"),
             (b'{"version": 1, "why": "x"}', JSON, 422, "is not known here; known is version"),
@@ -523,6 +558,60 @@ class TestDeleting:
 
         refused(service.ask("DELETE", f"/models/{name}/versions/2"), 409, "labels.json cannot be read")
         assert versions(service.store / name) == [1, 2]
+
+
+NUL = [
+    (method, path)
+    for path in ("xor/labels/%00", "xor/labels/a%00", "%00/labels/a", "xor%00/labels/a")
+    for method in ("GET", "DELETE")
+] + [
+    ("GET", "%00"),
+    ("GET", "%00/versions/1"),
+    ("GET", "xor/versions/%00"),
+    ("GET", "xor/versions/%00/file"),
+    ("DELETE", "%00/versions/1"),
+    ("DELETE", "xor/versions/%00"),
+    ("PUT", "%00/labels/a"),
+]
+
+
+def test_a_nul_in_an_address_is_in_no_name_on_postgresql_either(
+    start: Callable[..., Service], postgresql: Server
+) -> None:
+    service = start(workers=1, database_url=postgresql.new_database())
+
+    for method, path in NUL:
+        body = b'{"version": 1}' if method == "PUT" else None
+        answer = service.ask(method, f"/models/{path}", body, JSON if body else None)
+        assert (method, path, answer.status) == (method, path, 404)
+    assert put(service, "xor", "%00", 1).status == 422
+    assert put(service, "xor", "a", "\0").status == 404
+    assert send(service, "%00", exam(GOOD)).status == 422
+
+
+def test_a_damaged_labels_file_makes_nothing_stable_at_the_next_start(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start(workers=1)
+    sent(service, "exam-x", exam(GOOD))
+    sent(service, "exam-x", exam(BEST), "never")
+    assert answering(service, "exam-x") == 1
+    (service.store / "exam-x" / LABELS_FILE).write_text("{")
+    wait_for(lambda: service.ask("GET", "/models/exam-x").json["failures"], "a failure", service, 1)
+    assert answering(service, "exam-x") == 1
+    assert service.ask("GET", "/readyz").status == 200
+    service.stop()
+    again = start(workers=1, model_store=service.store)
+
+    ready = again.ask("GET", "/readyz")
+    assert (ready.status, ready.json["models"]["xor"]["ready"]) == (503, True)
+    assert ready.json["models"]["exam-x"]["ready"] is False
+    assert "cannot be read" in ready.json["models"]["exam-x"]["failures"][LABELS_FILE]
+    refused(again.predict(model="exam-x", inputs=[[1]]), 503, "is stable: exam-x/labels.json cannot be read")
+    assert answering(again, "exam-x", version=2) == 2
+    (service.store / "exam-x" / LABELS_FILE).write_text('{"stable": 1}')
+    wait_for(lambda: again.ask("GET", "/readyz").status == 200, "readiness", again, 1)
+    assert answering(again, "exam-x") == 1
 
 
 def test_a_version_never_changes(service: Service, name: str) -> None:
