@@ -2,6 +2,7 @@
 
 import importlib.util
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,8 @@ class Database:
         # The module would begin transactions by itself, and too late: see `_begin_sqlite`.
         connection.isolation_level = None
         # Readers and a writer at once; and a row that was answered for outlives a power cut.
-        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+        _switch_to_wal(connection)
+        for pragma in ("synchronous=full", "foreign_keys=on"):
             connection.execute(f"pragma {pragma}").close()
         self._inode = self._inode or self._file.stat().st_ino
 
@@ -107,6 +109,19 @@ class Database:
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self.engine.dispose()
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; of several that do it first, SQLite tells all but one "locked" at once."""
+    deadline = time.monotonic() + LOCKED_SECONDS
+    while True:
+        try:
+            connection.execute("pragma journal_mode=wal").close()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:

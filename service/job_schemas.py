@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, fields, validate
 
 from nncore.publishing import NAME, NAME_MEANING
 from service.gate import IF_BETTER
@@ -14,9 +14,14 @@ from service.version_schemas import Promote
 class RecipeOrName(fields.Field[Any]):
     """A recipe, whose fields nncore checks, or the name of a shipped one."""
 
+    default_error_messages: dict[str, str] = {  # noqa: RUF012
+        "invalid": "must be a recipe, as an object, or the name of a shipped one",
+        "null": "must be a recipe, as an object, or the name of a shipped one",
+    }
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, (dict, str)):
-            raise ValidationError("must be a recipe, as an object, or the name of a shipped one")
+            raise self.make_error("invalid")
         return value
 
 
@@ -40,7 +45,7 @@ class TrainRequest(Schema):
         load_default=False,
         truthy={True},
         falsy={False},
-        error_messages={"invalid": "must be true or false"},
+        error_messages={"invalid": "must be true or false", "null": "must be true or false"},
     )
 
 

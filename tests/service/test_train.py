@@ -368,6 +368,8 @@ WRONG = {
         "parameters",
     ),
     "promote": ({"promote": "maybe"}, "#/promote", "if_better, always, never"),
+    "dry_run null": ({"dry_run": None}, "#/dry_run", "true or false"),
+    "recipe null": ({"recipe": None}, "#/recipe", "must be a recipe"),
     "dry_run": ({"dry_run": "yes"}, "#/dry_run", "true or false"),
     "start_from": ({"start_from": True}, "#/start_from", "a version's number or a label"),
 }
