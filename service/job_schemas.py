@@ -14,7 +14,7 @@ from service.version_schemas import Promote
 class RecipeOrName(fields.Field[Any]):
     """A recipe, whose fields nncore checks, or the name of a shipped one."""
 
-    default_error_messages: dict[str, str] = {  # noqa: RUF012
+    default_error_messages: dict[str, str | list[Any] | dict[Any, Any]] = {  # noqa: RUF012
         "invalid": "must be a recipe, as an object, or the name of a shipped one",
         "null": "must be a recipe, as an object, or the name of a shipped one",
     }
