@@ -94,28 +94,14 @@ class Leases:
         """Put the job back into the queue, by no fault of its own."""
         with self.database.writing() as connection:
             fewer = case((JOBS.c.attempts > 0, JOBS.c.attempts - 1), else_=0)
-            self._change(
-                connection,
-                job,
-                events=[state_event(QUEUED, reason=reason)],
-                state=QUEUED,
-                attempts=fewer,
-                seconds_left=None,
-            )
+            self._change(connection, job, **_queued_again(reason), attempts=fewer)
 
     def stumble(self, job: Job, error: str) -> bool:
         """End an attempt that went wrong: back into the queue (True), or after the last one as failed."""
         with self.database.writing() as connection:
             attempts = connection.scalar(select(JOBS.c.attempts).where(*_held(job))) or 0
             if attempts < self.most_attempts:
-                self._change(
-                    connection,
-                    job,
-                    events=[state_event(QUEUED, reason=error)],
-                    state=QUEUED,
-                    error=error,
-                    seconds_left=None,
-                )
+                self._change(connection, job, **_queued_again(error), error=error)
                 return True
             self._fail(connection, job, error)
             return False
@@ -206,15 +192,17 @@ class Observer:
                 connection,
                 *_held(job),
                 JOBS.c.heartbeat == job.heartbeat,
-                events=[state_event(QUEUED, reason=f"its trainer {job.trainer} has gone")],
-                state=QUEUED,
-                seconds_left=None,
+                **_queued_again(f"its trainer {job.trainer} has gone"),
                 token=JOBS.c.token + 1,
             )
 
 
 def _held(job: Job) -> tuple[Any, ...]:
     return JOBS.c.id == job.id, JOBS.c.state == RUNNING, JOBS.c.token == job.token
+
+
+def _queued_again(reason: str) -> dict[str, Any]:
+    return {"events": [state_event(QUEUED, reason=reason)], "state": QUEUED, "seconds_left": None}
 
 
 def _died(attempts: int) -> str:
