@@ -44,7 +44,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     app = Flask("service", static_folder=None)
     app.extensions["settings"] = settings
-    app.extensions["database"] = database
     app.extensions["store"] = store
     app.extensions["versions"] = Versions(database, settings.model_store)
     app.extensions["promotions"] = Promotions(database, settings.model_store)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +11,7 @@ from sqlalchemy.exc import OperationalError
 from nncore.checkpoints import Checkpoints
 from nncore.progress import Callback, Epoch
 from service.jobs.heart import Heart, too_long
-from service.jobs.job import Job
-from service.jobs.leases import LeaseLost, Leases
+from service.jobs.leases import LeaseLost
 
 # Seconds between two writes of progress: what a watcher sees as at once, and the database hardly notices.
 WRITE_SECONDS = 0.5
@@ -32,17 +30,9 @@ class TooLong(Exception):
 class Progress(Callback):
     """Writes epochs into the table; ends the run where the job is lost, takes too long or is handed back."""
 
-    def __init__(
-        self,
-        job: Job,
-        leases: Leases,
-        heart: Heart,
-        checkpoints: Checkpoints,
-        stop: threading.Event,
-        most_seconds: float,
-    ) -> None:
-        self.job, self.leases, self.heart = job, leases, heart
-        self.checkpoints, self.stop, self.most_seconds = checkpoints, stop, most_seconds
+    def __init__(self, heart: Heart, checkpoints: Checkpoints) -> None:
+        self.heart, self.checkpoints = heart, checkpoints
+        self.job, self.leases = heart.job, heart.leases
         self.began = time.monotonic()
         self.written = self.began
         # Epochs that are behind the run, whole ones and with parts; where this attempt began.
@@ -65,11 +55,11 @@ class Progress(Callback):
         """End the run if need be; write what there is from time to time."""
         if self.heart.lost.is_set():
             raise LeaseLost(f"job {self.job.id} is not ours any more")
-        if self.stop.is_set() and not self.asked:
+        if self.heart.stop.is_set() and not self.asked:
             self.asked = True
             self.checkpoints.ask()
-        if self.seconds > self.most_seconds:
-            raise TooLong(too_long(self.most_seconds))
+        if self.seconds > self.heart.most_seconds:
+            raise TooLong(too_long(self.heart.most_seconds))
         self.done = self.completed + batch / batches
         if self.begin is None:
             self.begin = self.completed + (batch - 1) / batches

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import threading
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,8 +16,7 @@ from nncore.publishing import read_facts
 from nncore.recipe import Recipe, StartFrom, Trained, run
 from service.database import Database
 from service.jobs.heart import Heart
-from service.jobs.job import CHECKPOINTS, Job
-from service.jobs.leases import Leases
+from service.jobs.job import CHECKPOINTS
 from service.jobs.plans import read_start
 from service.jobs.progress import Progress
 from service.jobs.publishing import publish_once
@@ -31,22 +29,14 @@ logger = logging.getLogger(__name__)
 class Run:
     """An attempt, with what it works with. Whatever goes wrong is raised."""
 
-    def __init__(
-        self,
-        job: Job,
-        settings: Settings,
-        database: Database,
-        leases: Leases,
-        heart: Heart,
-        stop: threading.Event,
-    ) -> None:
-        self.job, self.settings, self.database = job, settings, database
-        self.leases, self.stop = leases, stop
-        self.model = settings.model_store / job.model
+    def __init__(self, heart: Heart, settings: Settings, database: Database) -> None:
+        self.settings, self.database = settings, database
+        self.job, self.leases, self.stop = heart.job, heart.leases, heart.stop
+        self.model = settings.model_store / self.job.model
         self.checkpoints = Checkpoints(
-            settings.model_store / CHECKPOINTS / job.id, every=settings.checkpoint_seconds
+            settings.model_store / CHECKPOINTS / self.job.id, every=settings.checkpoint_seconds
         )
-        self.progress = Progress(job, leases, heart, self.checkpoints, stop, settings.max_job_seconds)
+        self.progress = Progress(heart, self.checkpoints)
 
     def carry_out(self) -> None:
         """Train, publish, weigh, and end the job."""

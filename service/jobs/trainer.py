@@ -59,7 +59,7 @@ class Trainer:
         lease, most = settings.lease_seconds, settings.max_job_seconds
         with Heart(self.leases, job, self.stop, lease_seconds=lease, most_seconds=most) as heart:
             try:
-                Run(job, settings, self.database, self.leases, heart, self.stop).carry_out()
+                Run(heart, settings, self.database).carry_out()
             except LeaseLost:
                 logger.info("job %s: left, it was cancelled or taken over", job.id)
                 withdraw(self.database, job, settings.model_store / job.model)
