@@ -36,6 +36,7 @@ NNCORE = [
     "nncore.datasets.small",
     "nncore.datasets",
     "nncore.evaluation",
+    "nncore.augmentation",
     "nncore.progress",
     "nncore.checkpoints",
     "nncore.descent",
