@@ -48,7 +48,8 @@ class Augmentation:
         """Return what is wrong with inputs of this shape, None if they are pictures."""
         if len(shape) in (2, 3) and min(shape[:2]) >= 2 and math.prod(shape[:2]) <= MOST_PIXELS:
             return None
-        return f"works on pictures, (H, W) or (H, W, C) from 2×2 to 4096×4096 pixels, not on {shape}"
+        right = "(H, W) or (H, W, C), of 2×2 to 4096×4096 pixels"
+        return f"works on pictures, {right}, not on inputs of shape {shape}"
 
 
 class Augmenter:

@@ -252,7 +252,7 @@ def test_the_ink_of_a_figure_stays_about_the_same():
 
 @pytest.mark.parametrize("shape", [(), (784,), (1, 28), (28, 1, 3), (2, 28, 28, 1), (5000, 5000)])
 def test_inputs_that_are_no_pictures_are_refused(shape):
-    with pytest.raises(RecipeError, match=r"^augmentation: works on pictures, .* not on \("):
+    with pytest.raises(RecipeError, match=r"^augmentation: works on pictures, .* not on inputs of shape \("):
         Augmenter(EVERYTHING, shape)
 
 
