@@ -139,7 +139,7 @@ def activate(outputs: FloatArray, kind: str) -> FloatArray:
 
 def to_bytes(model: Model) -> bytes:
     """Return the model file. The same model gives the same bytes."""
-    return pack(dict(model.network.parameters), to_json(model.card))
+    return pack(model.network.arrays, to_json(model.card))
 
 
 def pack(arrays: dict[str, Array], card: Any) -> bytes:
@@ -156,16 +156,16 @@ def from_bytes(data: bytes) -> Model:
     """
     header, start = _read_header(data)
     card = _read_card(header.pop("__metadata__", None))
-    shapes = _check_tensors(header, card, len(data) - start)
+    _check_tensors(header, card, len(data) - start)
     try:
         arrays = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise ArtifactError(f"not a safetensors file: {error}") from None
     network = Network(card.architecture.layers, card.architecture.input_shape)
-    for name in shapes:
+    for name, array in network.arrays.items():
         if not np.isfinite(arrays[name]).all():
             raise ArtifactError(f"tensor {name} holds NaN or infinity")
-        network.parameters[name][...] = arrays[name]
+        array[...] = arrays[name]
     return Model(card, network)
 
 
@@ -265,12 +265,13 @@ def _check_card(card: Card) -> None:
             raise ArtifactError("the card is wrong: input.steps: standardize needs deviations > 0")
 
 
-def _check_tensors(header: dict[str, Any], card: Card, size: int) -> dict[str, Shape]:
+def _check_tensors(header: dict[str, Any], card: Card, size: int) -> None:
     try:
-        shapes, outputs = plan(card.architecture.layers, card.architecture.input_shape)
+        planned = plan(card.architecture.layers, card.architecture.input_shape)
     except RecipeError as error:
         raise ArtifactError(f"the card is wrong: architecture: {error}") from None
-    _check_output(card.output, outputs[-1])
+    shapes = planned.arrays
+    _check_output(card.output, planned.outputs[-1])
     if header.keys() != shapes.keys():
         odd = sorted(header.keys() ^ shapes.keys())
         raise ArtifactError(f"the card's layers and the file's tensors differ: {', '.join(odd)[:200]}")
@@ -285,7 +286,6 @@ def _check_tensors(header: dict[str, Any], card: Card, size: int) -> dict[str, S
     if size != end:
         what = "truncated" if size < end else "oversized"
         raise ArtifactError(f"{what}: the tensors need {end:,} bytes, {size:,} follow the header")
-    return shapes
 
 
 def _check_output(output: Output, width: Shape) -> None:

@@ -43,8 +43,8 @@ class Place:
     """Where a run is, all but its arrays: `batch` batches of epoch number `epoch` are done.
 
     `total` is the sum of their rows' losses; `shuffle` where that stream was before the epoch's order was
-    drawn, `dropout` where it is. The `best_score` is None as long as no epoch is over; `ended` says how
-    the run ended, nothing while it goes on.
+    drawn, `dropout` and `augment` where they are. The `best_score` is None as long as no epoch is over;
+    `ended` says how the run ended, nothing while it goes on.
     """
 
     total: float
@@ -55,6 +55,8 @@ class Place:
     batch: int = number(minimum=0)
     best_epoch: int = number(minimum=0)
     ended: str = choice(("", "completed", "early"))
+    # Files written before there was any augmentation say nothing of it.
+    augment: Position | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,21 @@ def number(
     return dataclasses.field(default=default, metadata={"check": check})
 
 
+def quiet(field: Any) -> Any:
+    """Have a field written out only where it is set: one that came later changes no file made without it."""
+    return dataclasses.field(default=field.default, metadata={**field.metadata, "quiet": True})
+
+
+def sides(default: Any = REQUIRED, *, minimum: int, maximum: int) -> Any:
+    """Declare a size on a picture: one whole number, or an array of two, height and width."""
+
+    def check(value: Any) -> str | None:
+        within = isinstance(value, int) and minimum <= value <= maximum
+        return None if within else f"must be from {minimum} to {maximum}, not {shorten(value)}"
+
+    return dataclasses.field(default=default, metadata={"check": check, "sides": True})
+
+
 def choice(options: Collection[str], default: Any = REQUIRED) -> Any:
     """Declare one of a few words."""
     return dataclasses.field(default=default, metadata={"check": lambda value: unknown(value, options)})
@@ -76,6 +91,7 @@ def to_json(value: Any, registry: Mapping[str, type] | None = None) -> Any:
     fields = {
         field.name: to_json(getattr(value, field.name), field.metadata.get("registry"))
         for field in dataclasses.fields(value)
+        if not (field.metadata.get("quiet") and getattr(value, field.name) == field.default)
     }
     names = [name for name, kind in (registry or {}).items() if kind is type(value)]
     return {"type": names[0]} | fields if names else fields
@@ -132,6 +148,8 @@ def _dataclass(kind: type, data: object, path: str, problems: Problems) -> Any:
 
 def _value(hint: Any, data: object, path: str, metadata: Mapping[str, Any], problems: Problems) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if "sides" in metadata:
+        return _sides(data, path, metadata, problems, optional=type(None) in arguments)
     if origin in (types.UnionType, typing.Union):
         if data is None:
             return None
@@ -159,6 +177,22 @@ def _tuple(hint: Any, data: object, path: str, metadata: Mapping[str, Any], prob
     return tuple(
         _value(hint, item, f"{path}[{index}]", metadata, problems) for index, item in enumerate(data)
     )
+
+
+def _sides(
+    data: object, path: str, metadata: Mapping[str, Any], problems: Problems, *, optional: bool
+) -> Any:
+    if data is None and optional:
+        return None
+    if isinstance(data, list):
+        if len(data) != 2:
+            problems[path] = f"must be a whole number or two of them, height and width, not {len(data)}"
+            return None
+        return tuple(
+            _value(int, item, f"{path}[{index}]", {"check": metadata["check"]}, problems)
+            for index, item in enumerate(data)
+        )
+    return _value(int, data, path, {"check": metadata["check"]}, problems)
 
 
 def _tagged(registry: Mapping[str, type], data: object, path: str, problems: Problems) -> Any:

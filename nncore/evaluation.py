@@ -1,5 +1,7 @@
 """How good a network is on data it need not have seen: Dropout off, nothing learned."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,14 @@ from nncore.datasets import Split
 from nncore.losses import Loss
 from nncore.metrics import accuracy, decide, r2_score
 from nncore.network import Network
-from nncore.types import Array, FloatArray
+from nncore.types import Array, FloatArray, Shape
 
 Metrics = dict[str, float]
 
-# Rows sent through the network at a time where only figures are wanted.
-EVALUATION_ROWS = 1000
+# Rows sent through the network at a time where only figures are wanted: of a network whose layers would then
+# take more than 16 MB, fewer.
+MOST_ROWS = 1000
+MOST_NUMBERS = 4 << 20
 
 
 def figures_of(loss: Loss) -> tuple[str, str]:
@@ -33,8 +37,14 @@ def evaluate(network: Network, data: Split, loss: Loss) -> Metrics:
 
 def forward_all(network: Network, inputs: Array) -> FloatArray:
     """Return the network's raw outputs for all inputs, a bounded number of rows at a time."""
-    starts = range(0, len(inputs), EVALUATION_ROWS)
-    return np.concatenate([network.forward(inputs[i : i + EVALUATION_ROWS])[0] for i in starts])
+    rows = rows_at_once(network.layer_shapes)
+    starts = range(0, len(inputs), rows)
+    return np.concatenate([network.forward(inputs[i : i + rows])[0] for i in starts])
+
+
+def rows_at_once(layer_shapes: Sequence[Shape]) -> int:
+    """Return how many rows are sent through a network whose layers give outputs of these shapes."""
+    return min(MOST_ROWS, max(1, MOST_NUMBERS // sum(map(math.prod, layer_shapes))))
 
 
 def loss_targets(targets: Array, loss: Loss, dtype: Any) -> Array:

@@ -18,10 +18,10 @@ MOST_SHOWN = 4
 def card_text(card: Card) -> str:
     """Return a card as aligned lines: architecture, input, output, figures, provenance."""
     shape = card.architecture.input_shape
-    shapes, outputs = plan(card.architecture.layers, shape)
-    count = sum(int(np.prod(s)) for s in shapes.values())
+    shapes = plan(card.architecture.layers, shape)
+    count = sum(int(np.prod(s)) for s in shapes.parameters.values())
     lines = [f"format      {card.format}", f"network     {count:,} parameters, input {_shape(shape)}"]
-    for layer, output in zip(card.architecture.layers, outputs, strict=True):
+    for layer, output in zip(card.architecture.layers, shapes.outputs, strict=True):
         settings = to_json(layer, LAYERS)
         kind = settings.pop("type")
         lines.append(f"            {kind:<8} → {_shape(output):<8} {_settings(settings)}".rstrip())

@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,50 +18,63 @@ from nncore.initializers import INITIALIZERS
 from nncore.types import Array, FloatArray, Shape, Views
 
 Cache = Any
-NO_PARAMETERS: Mapping[str, Shape] = {}
+NOTHING: Mapping[str, Shape] = {}
 
 
-class Layer(Protocol):
-    """What a network asks of a layer. Shapes are those of one example, without the batch axis."""
+class Layer(ABC):
+    """What a network asks of a layer. Shapes are those of one example, without the batch axis.
+
+    What is not abstract fits a layer that keeps the shape, learns nothing and needs no room to work in.
+    """
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one output, or raise ValueError that says what would be right."""
-
-    def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
-        """Return the names and shapes of the arrays that the layer learns."""
-
-    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
-        """Fill the parameters with their first values."""
-
-    def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
-    ) -> tuple[FloatArray, Cache]:
-        """Return the outputs and what `backward` needs; `rng` is None outside training."""
-
-    def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
-    ) -> FloatArray | None:
-        """Write the parameters' gradients, return dx; None where the layer skips it as not wanted."""
-
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
-        """Return the outputs outside training, in `out` or as a view of x."""
-
-
-class _WithoutParameters:
-    """What layers that learn nothing and keep the shape have in common."""
-
-    def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
-        return NO_PARAMETERS
+        """Return the names and shapes of the arrays that the optimizer moves."""
+        return NOTHING
 
-    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
-        pass
+    def state_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
+        """Return the names and shapes of the arrays that batches leave behind, running statistics say."""
+        return NOTHING
+
+    def scratch_size(self, input_shape: Shape) -> int:
+        """Return how many numbers `infer` needs room for beside its outputs, however many rows come."""
+        return 0
+
+    def initialize(self, views: Views, rng: np.random.Generator) -> None:
+        """Fill parameters and state with their first values."""
+        return
+
+    @abstractmethod
+    def forward(
+        self, views: Views, x: FloatArray, rng: np.random.Generator | None
+    ) -> tuple[FloatArray, Cache]:
+        """Return the outputs and what `backward` needs; `rng` is None outside training."""
+
+    @abstractmethod
+    def backward(
+        self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+    ) -> FloatArray | None:
+        """Write the parameters' gradients, return dx; None where the layer skips it as not wanted."""
+
+    def fold(self, state: Views, cache: Cache) -> None:
+        """Move the state by what a training batch's forward pass left in its cache."""
+        return
+
+    @abstractmethod
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
+        """Return the outputs outside training, in `out` or as a view of x.
+
+        `scratch` is flat, of at least `scratch_size`; without it the layer makes room for itself.
+        """
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """y = x @ weight + bias. (N, D) → (N, units)."""
 
     units: int = number(minimum=1, maximum=65_536)
@@ -81,49 +94,53 @@ class Dense:
         weight = {"weight": (input_shape[0], self.units)}
         return weight | {"bias": (self.units,)} if self.bias else weight
 
-    def initialize(self, parameters: Views, rng: np.random.Generator) -> None:
+    def initialize(self, views: Views, rng: np.random.Generator) -> None:
         """Draw the weight; the bias starts at zero."""
-        INITIALIZERS[self.initializer](parameters["weight"], rng)
+        INITIALIZERS[self.initializer](views["weight"], rng)
         if self.bias:
-            parameters["bias"][...] = 0
+            views["bias"][...] = 0
 
     def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+        self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
         """Return y (N, units) and x."""
-        return ops.affine(x, parameters["weight"], parameters.get("bias")), x
+        return ops.affine(x, views["weight"], views.get("bias")), x
 
     def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+        self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
         """Write dW = xᵀ dy and db = Σ dy; return dx = dy Wᵀ if wanted."""
         np.matmul(cache.T, dy, out=gradients["weight"])
         if self.bias:
             ops.sum_rows(dy, out=gradients["bias"])
-        return dy @ parameters["weight"].T if wants_dx else None
+        return dy @ views["weight"].T if wants_dx else None
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return y (N, units) in `out`."""
-        return ops.affine(x, parameters["weight"], parameters.get("bias"), out=out)
+        return ops.affine(x, views["weight"], views.get("bias"), out=out)
 
 
-class _Activation(_WithoutParameters, ABC):
+class _Activation(Layer):
     """y = f(x), elementwise, where the slope f' can be told from y alone."""
 
     def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+        self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
-        y = self.infer(parameters, x, np.empty_like(x))
+        y = self.infer(views, x, np.empty_like(x))
         return y, y
 
     def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+        self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
         dx: FloatArray = dy * self.slope(cache)
         return dx
 
     @abstractmethod
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return f(x) in `out`."""
 
     @abstractmethod
@@ -135,7 +152,9 @@ class _Activation(_WithoutParameters, ABC):
 class Sigmoid(_Activation):
     """y = 1 / (1 + exp(-x)), elementwise."""
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return y in `out`."""
         return ops.sigmoid(x, out=out)
 
@@ -148,7 +167,9 @@ class Sigmoid(_Activation):
 class Tanh(_Activation):
     """y = tanh(x), elementwise."""
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return y in `out`."""
         y: FloatArray = np.tanh(x, out=out)
         return y
@@ -162,7 +183,9 @@ class Tanh(_Activation):
 class ReLU(_Activation):
     """y = max(x, 0), elementwise; the slope at 0 is taken as 0."""
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return y in `out`."""
         return ops.relu(x, out=out)
 
@@ -172,7 +195,7 @@ class ReLU(_Activation):
 
 
 @dataclass(frozen=True)
-class Dropout(_WithoutParameters):
+class Dropout(Layer):
     """Zero a share `rate` of the inputs in training and scale the rest by 1 / (1 - rate).
 
     Outside training it changes nothing (Srivastava et al. 2014, in the inverted form).
@@ -181,7 +204,7 @@ class Dropout(_WithoutParameters):
     rate: float = number(minimum=0, below=1)
 
     def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+        self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
         """Return y and the mask, None outside training."""
         if rng is None or self.rate == 0:
@@ -191,18 +214,20 @@ class Dropout(_WithoutParameters):
         return x * mask, mask
 
     def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+        self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
         """Return dx = dy · mask."""
         return dy if cache is None else dy * cache
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return x itself."""
         return x
 
 
 @dataclass(frozen=True)
-class Flatten(_WithoutParameters):
+class Flatten(Layer):
     """(N, a, b, …) → (N, a·b·…), rows first."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -210,17 +235,19 @@ class Flatten(_WithoutParameters):
         return (int(np.prod(input_shape)),)
 
     def forward(
-        self, parameters: Views, x: FloatArray, rng: np.random.Generator | None
+        self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
         """Return y and the shape of x."""
         return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
     def backward(
-        self, parameters: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
+        self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
         """Return dy in the shape of x."""
         return dy.reshape(cache)
 
-    def infer(self, parameters: Views, x: FloatArray, out: FloatArray) -> FloatArray:
+    def infer(
+        self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+    ) -> FloatArray:
         """Return a view of x."""
         return x.reshape(out.shape)

@@ -4,19 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nncore import ops
-from nncore.types import Array, FloatArray
+from nncore.types import FloatArray
 
 
 @dataclass(frozen=True)
 class Loss:
     """A loss, and what a network trained with it says.
 
-    `compute(outputs (N, K), targets)` returns the mean loss and its gradient (N, K). `output` is what
+    `compute(outputs (N, K), targets)` returns the mean loss and its gradient (N, K); losses of classes take
+    `smoothing` too, the share of the target that goes to all classes alike. `output` is what
     the outputs mean: `regression` (values; targets (N, K) floats), `binary` (logits, one a question;
     targets (N, 1) of 0 and 1) or `classes` (logits, one a class; targets (N,) integers).
     """
 
-    compute: Callable[[FloatArray, Array], tuple[float, FloatArray]]
+    compute: Callable[..., tuple[float, FloatArray]]
     output: str
 
 

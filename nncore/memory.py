@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nncore.evaluation import EVALUATION_ROWS
+from nncore.evaluation import rows_at_once
 from nncore.layers import Dropout, Flatten, Layer
 from nncore.network import plan
 from nncore.optimizers import BLOCK
@@ -36,8 +36,9 @@ def run_bytes(
     input step learns from the training rows, which it does in float64.
     """
     width = math.prod(input_shape)
-    shapes, outputs = plan(layers, input_shape)
-    sizes = [math.prod(shape) for shape in shapes.values()]
+    shapes = plan(layers, input_shape)
+    outputs = shapes.outputs
+    sizes = [math.prod(shape) for shape in shapes.arrays.values()]
     answer = math.prod(outputs[-1])
     # At any time one of these: first weights drawn in float64, the input steps fitted, training, testing.
     drawing = FLOAT * sum(sizes) + 2 * DOUBLE * max(sizes, default=0)
@@ -73,4 +74,4 @@ def _batch(layers: Sequence[Layer], width: int, outputs: Sequence[Shape], rows: 
 def _evaluation(outputs: Sequence[Shape], rows: int) -> int:
     """The layers' outputs, a bounded number of rows at a time; answers, and what the figures are made of."""
     layers = sum(math.prod(shape) for shape in outputs)
-    return FLOAT * (layers * min(rows, EVALUATION_ROWS) + 8 * math.prod(outputs[-1]) * rows) + 64 * rows
+    return FLOAT * (layers * min(rows, rows_at_once(outputs)) + 8 * math.prod(outputs[-1]) * rows) + 64 * rows

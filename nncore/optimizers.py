@@ -110,6 +110,13 @@ class Adam:
         _drop_the_tiniest(state["mean"], count)
 
 
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    weight_decay: float = number(0.01, minimum=0, maximum=1)
+
+
 def _blocks(weights: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
     scratch = np.empty(min(BLOCK, weights.size), weights.dtype)
     for start in range(0, weights.size, BLOCK):
@@ -129,4 +136,4 @@ def _drop_the_tiniest(moment: FloatArray, count: int) -> None:
         moment[np.abs(moment) < 1e8 * np.finfo(moment.dtype).tiny] = 0
 
 
-OPTIMIZERS: dict[str, type] = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS: dict[str, type] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}

@@ -14,13 +14,17 @@ from nncore.types import FloatArray, Shape
 class Parameters(Mapping[str, FloatArray]):
     """Named arrays that share one contiguous buffer.
 
-    `flat` is the buffer (P,), which optimizers work on at once; `decaying` is its leading part: the
-    weight matrices, which L2 and weight decay shrink. Vectors (biases and the like) come behind it.
+    `flat` is the buffer (P,), which optimizers work on at once; `decaying` is its leading part: weight
+    matrices and kernels, which L2 and weight decay shrink. Vectors (biases and the like) come behind them.
+    The buffer is the beginning of `room`, where that is given.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], dtype: DTypeLike = np.float32) -> None:
+    def __init__(
+        self, shapes: Mapping[str, Shape], dtype: DTypeLike = np.float32, room: FloatArray | None = None
+    ) -> None:
         self.shapes = MappingProxyType(dict(shapes))
-        self.flat: FloatArray = np.zeros(sum(math.prod(shape) for shape in shapes.values()), dtype)
+        size = sum(map(math.prod, shapes.values()))
+        self.flat: FloatArray = np.zeros(size, dtype) if room is None else room[:size]
         weights_first = sorted(shapes, key=lambda name: len(shapes[name]) < 2)
         self._views: dict[str, FloatArray] = {}
         start = 0

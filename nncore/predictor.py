@@ -30,10 +30,9 @@ class Predictor:
         self.card: Card = model.card
         self._input_shape = model.network.input_shape
         self.network = Network(model.network.layers, model.network.input_shape)
-        parameters = self.network.parameters
-        parameters.flat[...] = model.network.parameters.flat
-        parameters.flat.flags.writeable = False
-        views = self.network.views_of(parameters)
+        self.network.flat[...] = model.network.flat
+        self.network.flat.flags.writeable = False
+        views = self.network.views_of(self.network.arrays)
         for layer_views in views:
             for array in layer_views.values():
                 array.flags.writeable = False

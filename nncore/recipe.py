@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from nncore.augmentation import Augmentation
 from nncore.checkpoints import Checkpoints
-from nncore.config import canonical, choice, from_json, number, tagged, to_json
+from nncore.config import canonical, choice, from_json, number, quiet, tagged, to_json
 from nncore.datasets import DATASETS, Dataset, Split
 from nncore.errors import InputError, RecipeError
 from nncore.evaluation import Metrics, evaluate
@@ -42,6 +43,9 @@ class Recipe:
     schedule: Schedule = tagged(SCHEDULES, default=Constant())
     l2: float = number(0.0, minimum=0, maximum=1000)
     clip_norm: float | None = number(None, above=0)
+    label_smoothing: float = quiet(number(0.0, minimum=0, below=1))
+    weight_average: float | None = quiet(number(None, above=0, below=1))
+    augmentation: Augmentation | None = quiet(number(None))
     early_stopping: EarlyStopping | None = None
     seed: int = number(0, minimum=0, maximum=2**63 - 1)
 
@@ -129,6 +133,9 @@ def run(
         early_stopping=recipe.early_stopping,
         l2=recipe.l2,
         clip_norm=recipe.clip_norm,
+        label_smoothing=recipe.label_smoothing,
+        weight_average=recipe.weight_average,
+        augmentation=recipe.augmentation,
         callbacks=callbacks,
         checkpoints=checkpoints,
     )
@@ -141,11 +148,15 @@ def run(
 
 def check(recipe: Recipe, dataset: Dataset) -> None:
     """Raise RecipeError, before anything is trained, where recipe and dataset do not fit together."""
-    last = plan(recipe.network, dataset.train.inputs.shape[1:])[1][-1]
+    last = plan(recipe.network, dataset.train.inputs.shape[1:]).outputs[-1]
     problems = _check_output(recipe, dataset, last)
     if len(recipe.input) > MOST_STEPS:
         problems["input"] = f"must have at most {MOST_STEPS} steps, not {len(recipe.input)}"
         raise RecipeError(problems)
+    if recipe.label_smoothing and LOSSES[recipe.loss].output == "regression":
+        problems["label_smoothing"] = f"must be 0 with {recipe.loss}: only classes have labels to smooth"
+    if recipe.augmentation and (problem := recipe.augmentation.check(dataset.train.inputs.shape[1:])):
+        problems["augmentation"] = problem
     score = "r2" if LOSSES[recipe.loss].output == "regression" else "accuracy"
     if recipe.early_stopping and recipe.early_stopping.monitor not in ("loss", score):
         problems["early_stopping.monitor"] = f"must be loss or {score} with {recipe.loss}"
@@ -181,13 +192,13 @@ def check_start(recipe: Recipe, dataset: Dataset, start: Network) -> tuple[str, 
     They are those of the last layer, where its shape is another one. Raises RecipeError, with the layer's
     place, where any other differs.
     """
-    shapes, _ = plan(recipe.network, dataset.train.inputs.shape[1:])
-    return changed_output(shapes, start.parameters.shapes)
+    mine = plan(recipe.network, dataset.train.inputs.shape[1:])
+    return changed_output(mine.arrays, {name: array.shape for name, array in start.arrays.items()})
 
 
 def count_parameters(recipe: Recipe, dataset: Dataset) -> int:
     """Return how many numbers the recipe's network learns on a dataset."""
-    shapes, _ = plan(recipe.network, dataset.train.inputs.shape[1:])
+    shapes = plan(recipe.network, dataset.train.inputs.shape[1:]).parameters
     return sum(map(math.prod, shapes.values()))
 
 

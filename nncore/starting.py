@@ -32,10 +32,11 @@ def changed_output(mine: Shapes, start: Shapes) -> tuple[str, ...]:
 
 
 def take_weights(network: Network, start: Network, leave: Collection[str]) -> None:
-    """Copy every parameter from the start, but those whose names are to be left alone."""
-    for name, array in network.parameters.items():
+    """Copy every array from the start, but those whose names are to be left alone."""
+    begun = start.arrays
+    for name, array in network.arrays.items():
         if name not in leave:
-            array[...] = start.parameters[name]
+            array[...] = begun[name]
 
 
 def _layer(shapes: Shapes, place: int) -> Shapes:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nncore.augmentation import Augmentation
 from nncore.checkpoints import Checkpoints, Place
 from nncore.datasets import Split, hold_out
 from nncore.descent import Descent, Options
@@ -36,6 +37,9 @@ def fit(
     early_stopping: EarlyStopping | None = None,
     l2: float = 0.0,
     clip_norm: float | None = None,
+    label_smoothing: float = 0.0,
+    weight_average: float | None = None,
+    augmentation: Augmentation | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | None = None,
 ) -> History:
@@ -43,15 +47,31 @@ def fit(
 
     `train` holds inputs (N, *input_shape) in the network's dtype. `validation` is data of its own or a
     share of the training rows to hold out. `l2` adds l2/2·‖W‖² to what is made small, not to the losses
-    reported; `clip_norm` bounds the norm of a batch's gradient. Ctrl-C ends the run with the best
-    weights so far. With `checkpoints` a run that was killed goes on from the newest that is whole, to the
+    reported; `clip_norm` bounds the norm of a batch's gradient. `label_smoothing` is the share of a target
+    that goes to all classes alike, in training only. With `weight_average` what is measured and kept is a
+    moving average of the weights, which each step moves by a share of one minus it. `augmentation` distorts
+    the batches, which then hold pictures. Ctrl-C ends the run with the best weights so far. With `checkpoints` a run that was killed goes on from the newest that is whole, to the
     same bytes. Raises TrainingError where a loss or the weights stop being finite.
     """
     if isinstance(validation, float):
         train, validation = hold_out(train, validation)
     if early_stopping and validation is None:
         raise TrainingError("early stopping looks at validation data: give some, or a share to hold out")
-    options = Options(loss, optimizer, schedule, epochs, batch_size, seed, l2, clip_norm)
+    if label_smoothing and loss.output == "regression":
+        raise TrainingError("label smoothing is for classes, and the loss is one of values")
+    options = Options(
+        loss,
+        optimizer,
+        schedule,
+        epochs,
+        batch_size,
+        seed,
+        l2,
+        clip_norm,
+        label_smoothing,
+        weight_average,
+        augmentation,
+    )
     descent = Descent(network, train, options)
     return _Run(descent, validation, early_stopping, callbacks, checkpoints).go()
 
@@ -69,8 +89,7 @@ class _Run:
     ) -> None:
         self.descent, self.validation, self.early_stopping = descent, validation, early_stopping
         self.callbacks, self.checkpoints = callbacks, checkpoints
-        self.weights = descent.network.parameters.flat
-        self.best = Best(self.weights, early_stopping)
+        self.best = Best(descent.average, early_stopping)
         self.names = figures_of(descent.options.loss) if validation is not None else ()
         self.epochs: list[Epoch] = []
         self.batch, self.total, self.ended = 0, 0.0, ""
@@ -84,6 +103,7 @@ class _Run:
         return History(tuple(self.epochs), self.best.epoch if keeps_best else len(self.epochs), self.ended)
 
     def _train(self) -> None:
+        descent = self.descent
         try:
             while not self.ended:
                 self._epoch()
@@ -93,6 +113,7 @@ class _Run:
             self.ended = "interrupted"
         if self.early_stopping or self.ended == "interrupted":
             self.best.restore()
+        descent.network.flat[...] = descent.average
         # Of an interrupted run the last checkpoint is left: it may be gone on with after all.
         if self.ended != "interrupted":
             self._save()
@@ -114,7 +135,8 @@ class _Run:
                 if checkpoints is not None and checkpoints.is_due():
                     self._save()
             descent.check_weights(number_)
-            train, validated = self._measure()
+            with descent.averaged():
+                train, validated = self._measure()
         if validated and not math.isfinite(validated["loss"]):
             raise TrainingError(
                 f"the validation loss ({validated['loss']}) is not finite after epoch {number_}: the "
@@ -167,11 +189,13 @@ class _Run:
         self.batch, self.total, self.ended = place.batch, place.total, place.ended
         move_to(self.descent.shuffle, place.shuffle)
         move_to(self.descent.dropout, place.dropout)
+        if place.augment is not None:
+            move_to(self.descent.augment, place.augment)
         self.best.epoch = place.best_epoch
         if place.best_score is not None:
             self.best.score = place.best_score
         if not _best_is_apart(place):
-            np.copyto(self.best.copy, self.weights)
+            np.copyto(self.best.copy, self.descent.average)
         for callback in self.callbacks:
             callback.on_resume(tuple(self.epochs))
 
@@ -184,6 +208,7 @@ class _Run:
             total=self.total,
             shuffle=shuffle,
             dropout=position(self.descent.dropout),
+            augment=position(self.descent.augment),
             best_epoch=best.epoch,
             best_score=best.score if best.epoch else None,
             ended=self.ended,
@@ -198,8 +223,10 @@ class _Run:
         return self._arrays(place, np.empty((done, 2 + 2 * len(self.names))))
 
     def _arrays(self, place: Place, rows: FloatArray) -> list[Array]:
+        descent = self.descent
+        average = [descent.average] if descent.options.weight_average is not None else []
         best = [self.best.copy] if _best_is_apart(place) else []
-        return [rows, self.weights, *self.descent.state.values(), *best]
+        return [rows, descent.network.flat, *descent.state.values(), *average, *best]
 
 
 def _best_is_apart(place: Place) -> bool:

@@ -9,20 +9,32 @@ from numpy.testing import assert_allclose, assert_array_equal
 from nncore.config import from_json, tagged, to_json
 from nncore.errors import RecipeError
 from nncore.gradcheck import directional_error
+from nncore.convolution import PADDINGS, Conv2D
 from nncore.initializers import INITIALIZERS
 from nncore.layers import Dense, Dropout, Flatten, Layer, ReLU, Sigmoid, Tanh
 from nncore.network import LAYERS
+from nncore.normalization import BatchNorm
 from nncore.parameters import Parameters
+from nncore.pooling import GlobalAveragePooling, MaxPool2D
 
 sizes = st.integers(1, 6)
 flat = st.tuples(sizes)
 any_shape = st.lists(sizes, min_size=1, max_size=3).map(tuple)
+pictures = st.tuples(st.integers(3, 7), st.integers(3, 7), sizes)
+sides = st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 
 # Layers of every kind, each with the shapes of one example that it takes. A new kind belongs here.
 CASES = {
+    "batch_norm": (st.builds(BatchNorm, st.floats(0, 0.99)), st.one_of(flat, pictures)),
+    "conv2d": (
+        st.builds(Conv2D, sizes, sides, sides, st.sampled_from(PADDINGS), st.booleans()),
+        st.one_of(pictures, pictures.map(lambda shape: shape[:2])),
+    ),
     "dense": (st.builds(Dense, sizes, st.booleans(), st.sampled_from(sorted(INITIALIZERS))), flat),
     "dropout": (st.builds(Dropout, st.floats(0, 0.9)), any_shape),
     "flatten": (st.just(Flatten()), any_shape),
+    "global_average_pooling": (st.just(GlobalAveragePooling()), pictures),
+    "max_pool2d": (st.builds(MaxPool2D, sides, st.one_of(st.none(), sides)), pictures),
     "relu": (st.just(ReLU()), any_shape),
     "sigmoid": (st.just(Sigmoid()), any_shape),
     "tanh": (st.just(Tanh()), any_shape),
@@ -43,22 +55,31 @@ class Case:
         rng = np.random.default_rng(self.seed)
         self.parameters = Parameters(self.layer.parameter_shapes(self.shape), self.dtype)
         self.parameters.flat[...] = rng.standard_normal(self.parameters.flat.shape)
+        self.state = Parameters(self.layer.state_shapes(self.shape), self.dtype)
+        # Above zero, as a variance is.
+        self.state.flat[...] = rng.uniform(0.5, 2, self.state.flat.shape)
         # Away from zero, where ReLU has no derivative.
         x = rng.uniform(0.1, 2, (self.count, *self.shape)) * rng.choice([-1, 1], (self.count, *self.shape))
         self.x = x.astype(self.dtype)
         output = (self.count, *self.layer.output_shape(self.shape))
         self.dy = rng.standard_normal(output).astype(self.dtype)
-        for array in (self.x, self.dy, *self.parameters.values()):
+        for array in (self.x, self.dy, *self.parameters.values(), *self.state.values()):
             array.flags.writeable = False
 
     def forward(self, x=None, parameters=None, training=True):
         rng = np.random.default_rng(self.seed) if training else None
-        return self.layer.forward(parameters or self.parameters, self.x if x is None else x, rng)
+        return self.layer.forward(self.views(parameters), self.x if x is None else x, rng)
+
+    def views(self, parameters=None):
+        return {**(parameters or self.parameters), **self.state}
+
+    def infer(self, out):
+        return self.layer.infer(self.views(), self.x, out)
 
     def backward(self, cache, **keywords):
         gradients = self.parameters.like()
         gradients.flat[...] = np.nan
-        return self.layer.backward(self.parameters, gradients, cache, self.dy, **keywords), gradients
+        return self.layer.backward(self.views(), gradients, cache, self.dy, **keywords), gradients
 
 
 def cases(kind, dtypes=(np.float64,)):
@@ -114,7 +135,7 @@ def test_what_comes_out_has_the_shape_that_was_promised_and_the_dtype_that_went_
         dx, gradients = case.backward(cache, wants_dx=True)
         assert (dx.shape, dx.dtype) == (case.x.shape, case.dtype)
         assert np.isfinite(gradients.flat).all()
-    inferred = case.layer.infer(case.parameters, case.x, np.empty_like(case.dy))
+    inferred = case.infer(np.empty_like(case.dy))
     assert (inferred.shape, inferred.dtype) == (case.dy.shape, case.dtype)
 
 
@@ -127,7 +148,7 @@ def test_neither_forward_nor_backward_nor_infer_writes_anything_but_gradients_an
     y, cache = case.forward()
     kept = y.copy()
     case.backward(cache)
-    case.layer.infer(case.parameters, case.x, np.empty_like(case.dy))
+    case.infer(np.empty_like(case.dy))
     assert vars(case.layer) == before[0]
     for array, copy in zip((case.x, case.parameters.flat, case.dy), before[1:], strict=True):
         assert_array_equal(array, copy)
@@ -139,7 +160,7 @@ def test_neither_forward_nor_backward_nor_infer_writes_anything_but_gradients_an
 def test_infer_gives_what_forward_gives_outside_training(kind, data):
     case = data.draw(cases(kind, BOTH))
     out = np.full_like(case.dy, np.nan)
-    y = case.layer.infer(case.parameters, case.x, out)
+    y = case.infer(out)
     assert np.shares_memory(y, out) or np.shares_memory(y, case.x)
     assert_allclose(y, case.forward(training=False)[0], rtol=1e-6)
 
@@ -158,7 +179,7 @@ def test_no_rows_are_no_rows(kind, data):
     layers, shapes = CASES[kind]
     case = Case(data.draw(layers), data.draw(shapes), 0, 0)
     y, cache = case.forward()
-    assert y.shape == case.layer.infer(case.parameters, case.x, np.empty_like(case.dy)).shape == case.dy.shape
+    assert y.shape == case.infer(np.empty_like(case.dy)).shape == case.dy.shape
     dx, gradients = case.backward(cache)
     assert dx.shape == case.x.shape
     assert_array_equal(gradients.flat, 0)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.datasets import Split, hold_out
 from nncore.errors import TrainingError
-from nncore.evaluation import EVALUATION_ROWS, evaluate, forward_all
+from nncore.evaluation import MOST_ROWS, evaluate, forward_all
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.losses import LOSSES, Loss
 from nncore.network import Network
@@ -363,7 +363,7 @@ def test_without_validation_there_are_no_figures_of_it():
 
 
 def test_evaluate_is_the_same_a_thousand_rows_at_a_time():
-    data = blobs(2 * EVALUATION_ROWS + 3, 3)
+    data = blobs(2 * MOST_ROWS + 3, 3)
     network = build(Dense(8), Tanh(), Dropout(0.5), Dense(3), inputs=2)
     outputs, _ = network.forward(data.inputs)
     assert_allclose(forward_all(network, data.inputs), outputs, rtol=1e-4, atol=1e-5)
