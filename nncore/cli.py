@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore train|evaluate|inspect|predict`."""
+"""The command line: `python -m nncore train|evaluate|inspect|predict|augment`."""
 
 import argparse
 import hashlib
@@ -19,6 +19,7 @@ import nncore
 from nncore.artifact import describe, to_bytes
 from nncore.bar import Bar, figures_text
 from nncore.config import to_json
+from nncore.contact_sheet import write_sheet
 from nncore.datasets import DATASETS
 from nncore.errors import InputError, NNCoreError, RecipeError
 from nncore.inspection import card_text, confusion_text
@@ -108,6 +109,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a JSON array of inputs, [[0, 1], [1, 1]] say; without it, or with -, from standard input",
     )
     predict.set_defaults(command=_predict)
+
+    augment = commands.add_parser("augment", help="draw what a recipe's augmentation makes of its pictures")
+    augment.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
+    augment.add_argument("--out", type=Path, required=True, metavar="SHEET.PNG", help="the PNG to write")
+    augment.add_argument("--rows", type=int, default=10, help="how many pictures (default: 10)")
+    augment.add_argument("--columns", type=int, default=16, help="how many of each, the first as it is (16)")
+    augment.add_argument("--seed", type=int, help="instead of the recipe's seed")
+    augment.set_defaults(command=_augment)
     return parser
 
 
@@ -202,6 +211,14 @@ def _predict(options: argparse.Namespace) -> None:
         raise InputError(f"INPUTS: must be from {bounds[0]:g} to {bounds[1]:g}")
     for answer in answers(predictor.card, predictor.predict(inputs.reshape(-1, *shape))):
         print(json.dumps(answer))
+
+
+def _augment(options: argparse.Namespace) -> None:
+    recipe = _read(options.recipe)
+    if options.seed is not None:
+        recipe = override(recipe, {"seed": options.seed})
+    height, width = write_sheet(recipe, options.out, options.rows, options.columns).shape[:2]
+    print(f"Wrote {options.out}, {width} × {height} pixels.")
 
 
 def _read(path: Path) -> Recipe:
