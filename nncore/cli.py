@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore train|evaluate|inspect|predict|augment`."""
+"""The command line: `python -m nncore train|evaluate|inspect|predict|augment|export`."""
 
 import argparse
 import hashlib
@@ -18,12 +18,13 @@ from threadpoolctl import threadpool_limits
 import nncore
 from nncore.artifact import describe, to_bytes
 from nncore.bar import Bar, figures_text
-from nncore.config import to_json
+from nncore.config import to_json, unknown
 from nncore.contact_sheet import write_sheet
 from nncore.datasets import DATASETS
 from nncore.errors import InputError, NNCoreError, RecipeError
 from nncore.inspection import card_text, confusion_text
 from nncore.metrics import accuracy, confusion_matrix, r2_score
+from nncore.onnx import write_onnx
 from nncore.predictor import Predictor, answers, load
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
 from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe, run
@@ -117,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     augment.add_argument("--columns", type=int, default=16, help="how many of each, the first as it is (16)")
     augment.add_argument("--seed", type=int, help="instead of the recipe's seed")
     augment.set_defaults(command=_augment)
+
+    export = commands.add_parser("export", help="write a model in another format")
+    export.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
+    export.add_argument(
+        "--format", default="onnx", help="onnx, which is the only one so far, and the default"
+    )
+    export.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the file to write (default: NAME-VERSION.onnx, in this folder)",
+    )
+    export.set_defaults(command=_export)
     return parser
 
 
@@ -219,6 +233,13 @@ def _augment(options: argparse.Namespace) -> None:
         recipe = override(recipe, {"seed": options.seed})
     height, width = write_sheet(recipe, options.out, options.rows, options.columns).shape[:2]
     print(f"Wrote {options.out}, {width} × {height} pixels.")
+
+
+def _export(options: argparse.Namespace) -> None:
+    if problem := unknown(options.format, ["onnx"]):
+        raise InputError(f"--format: {problem}")
+    path, size = write_onnx(_model_file(options.model), options.out)
+    print(f"Wrote {path} ({size:,} bytes).")
 
 
 def _read(path: Path) -> Recipe:

@@ -7,7 +7,8 @@ NNCoreError
 │   └── PictureError a picture that cannot be read, or that holds nothing to read
 ├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
 ├── CheckpointError  a checkpoint that is of another run
-└── ArtifactError    a model file that must not be served; says which check it failed
+├── ArtifactError    a model file that must not be served; says which check it failed
+└── ExportError      a model that cannot be written as what it was to become
 """
 
 
@@ -46,3 +47,7 @@ class CheckpointError(NNCoreError):
 
 class ArtifactError(NNCoreError):
     """A model file that must not be served."""
+
+
+class ExportError(NNCoreError):
+    """A model that cannot be written as what it was to become."""

@@ -52,6 +52,8 @@ NNCORE = [
     "nncore.predictor",
     "nncore.gradcheck",
     "nncore.publishing",
+    "nncore.onnx_graph",
+    "nncore.onnx",
     "nncore.inspection",
     "nncore.contact_sheet",
     "nncore.bar",
@@ -123,6 +125,8 @@ SERVICE = [
 
 ORDER = {"nncore": NNCORE, "service": SERVICE}
 NNCORE_NEEDS = {"numpy", "safetensors", "threadpoolctl", "tqdm"}
+# What one module needs, and imports only when it is asked to work.
+NNCORE_EXTRAS = {"nncore.onnx": {"onnx"}}
 
 
 def modules(package):
@@ -160,7 +164,8 @@ def roots(names):
 def test_nncore_imports_numpy_and_few_others_and_never_the_service(graph):
     for name, imported in graph.items():
         if roots([name]) == {"nncore"}:
-            assert roots(imported) <= {"nncore"} | NNCORE_NEEDS | sys.stdlib_module_names, name
+            needs = NNCORE_NEEDS | NNCORE_EXTRAS.get(name, set())
+            assert roots(imported) <= {"nncore"} | needs | sys.stdlib_module_names, name
 
 
 def upwards(graph, order):
@@ -237,4 +242,4 @@ def test_what_keeps_the_models_needs_no_flask(module):
 def test_the_engine_loads_nothing_of_the_service():
     loaded = roots(loaded_by("import nncore.cli"))
     assert "numpy" in loaded
-    assert not loaded & {"service", "flask", "requests", "PIL"}
+    assert not loaded & {"service", "flask", "requests", "PIL", "onnx"}

@@ -1,0 +1,104 @@
+"""Export: a model as an ONNX file, for whatever runs those. https://onnx.ai/onnx/
+
+The `onnx` package is needed for this alone, and imported when it is.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import nncore
+from nncore.artifact import Card, Model
+from nncore.config import canonical, to_json
+from nncore.errors import ExportError
+from nncore.files import replace_file
+from nncore.onnx_graph import INPUTS, graph_of
+from nncore.predictor import load
+from nncore.publishing import MODEL_FILE, NAME, NUMBER
+from nncore.types import Shape
+
+# Of 2022: what runs ONNX at all reads them, and there is no operator here that came later.
+OPSET, IR_VERSION = 17, 8
+
+
+def write_onnx(file: Path, out: Path | None = None) -> tuple[Path, int]:
+    """Write a model file as ONNX; return where, `<name>-<version>.onnx` unless `out` says, and its size.
+
+    Raises ArtifactError where the model must not be used, ExportError where the file cannot be made.
+    """
+    predictor = load(file)
+    name, version = _name_of(file)
+    about = {"name": name, "version": version, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    data = to_onnx(Model(predictor.card, predictor.network), about)
+    path = out or Path(f"{name}-{version}.onnx" if version else f"{name}.onnx")
+    if path.is_dir():
+        raise ExportError(f"{path}: is a folder; name the file in it that is to be written")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, data)
+    except OSError as error:
+        raise ExportError(f"{path}: {error.strerror}") from None
+    return path, len(data)
+
+
+def to_onnx(model: Model, about: dict[str, str] | None = None) -> bytes:
+    """Return the ONNX file of a model. The same model gives the same bytes.
+
+    `about` goes into the file's metadata: `name` and `version` of the model say.
+    """
+    try:
+        from onnx import TensorProto, checker, helper, numpy_helper
+    except ImportError:
+        raise ExportError("the package onnx is not installed: pip install 'nnserve[onnx]'") from None
+    about = {key: value for key, value in (about or {}).items() if value}
+    graph, output = graph_of(model)
+
+    def value(name: str, shape: Shape) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+
+    shape = (len(model.card.output.labels),) if model.card.output.labels else model.network.output_shape
+    proto = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node(
+                    node.operator, node.inputs, [node.output], name=node.output, **node.attributes
+                )
+                for node in graph.nodes
+            ],
+            about.get("name", "model"),
+            [value(INPUTS, model.network.input_shape)],
+            [value(output, shape)],
+            [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="nnserve",
+        producer_version=nncore.__version__,
+        model_version=int(about.get("version", 0)),
+    )
+    helper.set_model_props(proto, _facts(model.card) | about)
+    checker.check_model(proto, full_check=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def _facts(card: Card) -> dict[str, str]:
+    """Return what a card says of the model as texts, but for how it was trained; empty ones are left out."""
+    facts = {
+        "dataset": card.provenance.get("dataset"),
+        "kind": card.output.kind,
+        "labels": list(card.output.labels),
+        "metrics": card.metrics,
+        "note": card.note,
+        "picture": to_json(card)["input"]["picture"],
+        "range": to_json(card.input.range),
+    }
+    return {key: fact if isinstance(fact, str) else canonical(fact) for key, fact in facts.items() if fact}
+
+
+def _name_of(file: Path) -> tuple[str, str]:
+    """Return a model's name and its version, which is empty where the file stands in no version's folder."""
+    folder = file.resolve().parent
+    if file.name == MODEL_FILE and NUMBER.fullmatch(folder.name) and NAME.fullmatch(folder.parent.name):
+        return folder.parent.name, folder.name
+    return file.stem if NAME.fullmatch(file.stem) else "model", ""
