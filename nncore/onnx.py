@@ -31,10 +31,11 @@ def write_onnx(file: Path, out: Path | None = None) -> tuple[Path, int]:
     about = {"name": name, "version": version, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     data = to_onnx(Model(predictor.card, predictor.network), about)
     path = out or Path(f"{name}-{version}.onnx" if version else f"{name}.onnx")
-    if path.is_dir():
-        raise ExportError(f"{path}: is a folder; name the file in it that is to be written")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise ExportError(f"{path}: is a folder; name the file in it that is to be written")
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         replace_file(path, data)
     except OSError as error:
         raise ExportError(f"{path}: {error.strerror}") from None

@@ -16,7 +16,7 @@ from nncore import layers, windows
 from nncore.artifact import Model
 from nncore.convolution import Conv2D, pair
 from nncore.errors import ExportError
-from nncore.network import LAYERS, plan
+from nncore.network import LAYERS
 from nncore.normalization import BatchNorm
 from nncore.pooling import GlobalAveragePooling, MaxPool2D
 from nncore.preprocessing import Scale, Standardize
@@ -86,8 +86,7 @@ def graph_of(model: Model) -> tuple[Graph, str]:
 
 def apply_layers(graph: Graph, stack: Sequence[layers.Layer], arrays: Views, x: Tensor) -> Tensor:
     """Add layers one after the other; `arrays` has theirs by the layer's place, `0.weight`."""
-    shapes = plan(stack, x.shape).outputs
-    for place, (layer, shape) in enumerate(zip(stack, shapes, strict=True)):
+    for place, layer in enumerate(stack):
         if type(layer) not in OPERATORS:
             kind = {kind: name for name, kind in LAYERS.items()}.get(type(layer), type(layer).__name__)
             raise ExportError(f"network[{place}]: nobody has said what {kind} is in ONNX")
@@ -96,8 +95,8 @@ def apply_layers(graph: Graph, stack: Sequence[layers.Layer], arrays: Views, x: 
             for name, array in arrays.items()
             if name.startswith(f"{place}.")
         }
-        x = OPERATORS[type(layer)](graph.inside(str(place)), layer, mine, x)
-        x = dataclasses.replace(x, shape=shape)
+        y = OPERATORS[type(layer)](graph.inside(str(place)), layer, mine, x)
+        x = dataclasses.replace(y, shape=layer.output_shape(x.shape))
     return x
 
 
