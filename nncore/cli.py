@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import nncore
+from nncore.allocation import keep_freed_memory
 from nncore.artifact import describe, to_bytes
 from nncore.bar import Bar, figures_text
 from nncore.config import to_json, unknown
@@ -37,6 +38,7 @@ MODEL_HELP = "a model file, a version's folder, or a model's folder: its newest 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 an error that is said in a line, 130 Ctrl-C."""
     options = _parser().parse_args(arguments)
+    keep_freed_memory()
     try:
         # At these sizes a second BLAS thread makes a product slower, not faster.
         with threadpool_limits(1, user_api="blas"):

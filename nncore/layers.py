@@ -28,7 +28,10 @@ class Layer(ABC):
     """
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of one output, or raise ValueError that says what would be right."""
+        """Return the shape of one output, or raise ValueError that says what would be right.
+
+        What holds layers itself raises RecipeError with the place of the one that is wrong.
+        """
         return input_shape
 
     def parameter_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
@@ -38,6 +41,14 @@ class Layer(ABC):
     def state_shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
         """Return the names and shapes of the arrays that batches leave behind, running statistics say."""
         return NOTHING
+
+    def numbers(self, input_shape: Shape) -> int:
+        """Return how many numbers an example becomes here: its output, and what layers inside give."""
+        return math.prod(self.output_shape(input_shape))
+
+    def kept_size(self, input_shape: Shape) -> int:
+        """Return how many numbers an example's `forward` leaves behind for `backward`, its output included."""
+        return self.numbers(input_shape)
 
     def scratch_size(self, input_shape: Shape) -> int:
         """Return how many numbers `infer` needs room for beside its outputs, however many rows come."""
@@ -203,6 +214,10 @@ class Dropout(Layer):
 
     rate: float = number(minimum=0, below=1)
 
+    def kept_size(self, input_shape: Shape) -> int:
+        """Return the size of y and of the mask."""
+        return 2 * math.prod(input_shape)
+
     def forward(
         self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
@@ -233,6 +248,10 @@ class Flatten(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the number of elements as a shape."""
         return (int(np.prod(input_shape)),)
+
+    def kept_size(self, input_shape: Shape) -> int:
+        """Return 0: y is a view of x."""
+        return 0
 
     def forward(
         self, views: Views, x: FloatArray, rng: np.random.Generator | None

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nncore.augmentation import CHUNK_PIXELS
 from nncore.evaluation import rows_at_once
-from nncore.layers import Dropout, Flatten, Layer
+from nncore.layers import Layer
 from nncore.network import plan
 from nncore.optimizers import BLOCK
 from nncore.types import Shape
@@ -28,12 +29,21 @@ class Rows:
 
 
 def run_bytes(
-    layers: Sequence[Layer], input_shape: Shape, rows: Rows, *, moments: int, standardizes: bool, epochs: int
+    layers: Sequence[Layer],
+    input_shape: Shape,
+    rows: Rows,
+    *,
+    moments: int,
+    standardizes: bool,
+    averages: bool,
+    augments: bool,
+    epochs: int,
 ) -> int:
     """Return what a run allocates at most beside its dataset.
 
     `moments` is how many arrays of the weights' size the optimizer keeps; `standardizes` says whether an
-    input step learns from the training rows, which it does in float64.
+    input step learns from the training rows, which it does in float64; `averages` and `augments` whether
+    there is an average of the weights, and whether batches are distorted.
     """
     width = math.prod(input_shape)
     shapes = plan(layers, input_shape)
@@ -44,8 +54,11 @@ def run_bytes(
     drawing = FLOAT * sum(sizes) + 2 * DOUBLE * max(sizes, default=0)
     fitting = (FLOAT + DOUBLE) * width * rows.train if standardizes else 0
     training = FLOAT * width * (rows.train + rows.validation) + _targets(answer, rows.train)
-    training += _weights(sum(sizes), moments)
-    training += max(_batch(layers, width, outputs, rows.batch), _evaluation(outputs, rows.validation))
+    # An average is one array more, and the weights are put aside while it is measured.
+    training += _weights(sum(sizes), moments + 2 * averages)
+    training += _augmentation(input_shape, rows.batch) if augments else 0
+    batch = _batch(layers, [input_shape, *outputs], rows.batch) + 2 * FLOAT * max(sizes, default=0)
+    training += max(batch, _evaluation(outputs, rows.validation))
     testing = FLOAT * (sum(sizes) + width * (rows.validation + rows.test)) + _evaluation(outputs, rows.test)
     return max(drawing, fitting, training, testing) + EPOCH * epochs + REST
 
@@ -60,15 +73,24 @@ def _targets(answer: int, rows: int) -> int:
     return (FLOAT * answer + 2 * DOUBLE) * rows
 
 
-def _batch(layers: Sequence[Layer], width: int, outputs: Sequence[Shape], rows: int) -> int:
-    """The inputs, what each layer leaves for the backward pass, and the gradients on their way through it."""
-    widths = [math.prod(shape) for shape in outputs]
-    # A mask lies beside what it lets through; flattening makes no new array.
-    kept = sum(
-        0 if isinstance(layer, Flatten) else size * (2 if isinstance(layer, Dropout) else 1)
-        for layer, size in zip(layers, widths, strict=True)
-    )
-    return FLOAT * rows * (width + kept + 4 * max(widths))
+def _batch(layers: Sequence[Layer], shapes: Sequence[Shape], rows: int) -> int:
+    """The inputs, what each layer leaves for the backward pass, and the gradients on their way through it.
+
+    `shapes` are those of the inputs and of each layer's outputs. A layer that works in blocks has two at
+    most.
+    """
+    places = list(zip(layers, shapes, strict=False))
+    kept = math.prod(shapes[0]) + sum(layer.kept_size(shape) for layer, shape in places)
+    blocks = 2 * max(layer.scratch_size(shape) for layer, shape in places)
+    return FLOAT * (rows * (kept + 4 * max(map(math.prod, shapes))) + blocks)
+
+
+def _augmentation(picture: Shape, rows: int) -> int:
+    """The distorted batch, two Gaussian matrices, and for a few pictures at a time where pixels are read."""
+    height, width = picture[:2]
+    matrices, pixels = height**2 + width**2, height * width
+    places = 11 * FLOAT * max(CHUNK_PIXELS, pixels) + 9 * DOUBLE * pixels
+    return FLOAT * rows * math.prod(picture) + 2 * FLOAT * matrices + places + 200 * rows
 
 
 def _evaluation(outputs: Sequence[Shape], rows: int) -> int:

@@ -28,6 +28,11 @@ class MaxPool2D(Layer):
         """Return (oh, ow, C)."""
         return (*self._grid(input_shape).output, input_shape[2])
 
+    def kept_size(self, input_shape: Shape) -> int:
+        """Return the size of y and of the largest of each column."""
+        grid = self._grid(input_shape)
+        return grid.output[0] * (grid.output[1] + grid.picture[1]) * input_shape[2]
+
     def forward(
         self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:

@@ -214,6 +214,8 @@ def needed_memory(recipe: Recipe, dataset: Dataset) -> int:
         train.inputs.shape[1:],
         rows,
         moments=len(recipe.optimizer.start(np.empty(0, np.float32))),
+        averages=recipe.weight_average is not None,
+        augments=recipe.augmentation is not None,
         standardizes=any(isinstance(step, Standardize) for step in recipe.input),
         epochs=recipe.epochs,
     )

@@ -50,8 +50,9 @@ def fit(
     reported; `clip_norm` bounds the norm of a batch's gradient. `label_smoothing` is the share of a target
     that goes to all classes alike, in training only. With `weight_average` what is measured and kept is a
     moving average of the weights, which each step moves by a share of one minus it. `augmentation` distorts
-    the batches, which then hold pictures. Ctrl-C ends the run with the best weights so far. With `checkpoints` a run that was killed goes on from the newest that is whole, to the
-    same bytes. Raises TrainingError where a loss or the weights stop being finite.
+    the batches, which then hold pictures. Ctrl-C ends the run with the best weights so far. With
+    `checkpoints` a run that was killed goes on from the newest that is whole, to the same bytes. Raises
+    TrainingError where a loss or the weights stop being finite.
     """
     if isinstance(validation, float):
         train, validation = hold_out(train, validation)

@@ -55,26 +55,28 @@ def lay(shape: Shape, kernel: Pair, stride: Pair, padding: str) -> Grid:
 
     With `same` padding there are ceil(H / stride) rows of windows, zeros around the picture making up for
     what is missing, the odd one behind; with `valid` no window leaves the picture. Raises ValueError where
-    no window fits or all but the first are skipped.
+    a kernel is too large, or a stride skips all windows but the first.
     """
-    sides = []
-    for side, size, step, axis in zip(shape, kernel, stride, ("height", "width"), strict=False):
-        if step > side:
-            raise ValueError(f"a stride of {step} skips all of the {axis} of {side} but its first window")
-        if padding == "same":
-            count = -(-side // step)
-            missing = max((count - 1) * step + size - side, 0)
-            if missing >= 2 * side + size:
-                raise ValueError(f"a kernel of {size} is mostly padding on a {axis} of {side}")
-        elif size > side:
-            raise ValueError(
-                f'a kernel of {size} does not fit into a {axis} of {side}: make it smaller, or pad "same"'
-            )
-        else:
-            count, missing = (side - size) // step + 1, 0
-        sides.append((side, size, step, missing // 2, missing - missing // 2, count))
-    (h, kh, sh, top, bottom, oh), (w, kw, sw, left, right, ow) = sides
+    axes = zip(("height", "width"), shape, kernel, stride, strict=False)
+    (h, kh, sh, top, bottom, oh), (w, kw, sw, left, right, ow) = [_lay_axis(*axis, padding) for axis in axes]
     return Grid((h, w), (kh, kw), (sh, sw), (top, left), (bottom, right), (oh, ow))
+
+
+def _lay_axis(name: str, side: int, size: int, step: int, padding: str) -> tuple[int, ...]:
+    """Return side, size, step, the zeros before and behind, and how many windows there are."""
+    if padding == "valid" and size > side:
+        raise ValueError(
+            f'a kernel of {size} does not fit into a {name} of {side}: make it smaller, or pad "same"'
+        )
+    if size > 2 * side - 1:
+        raise ValueError(f"most of a kernel of {size} never meets a {name} of {side}: make it smaller")
+    if step > side:
+        raise ValueError(f"a stride of {step} skips all of a {name} of {side} but its first window")
+    if padding == "valid":
+        return side, size, step, 0, 0, (side - size) // step + 1
+    count = -(-side // step)
+    missing = max((count - 1) * step + size - side, 0)
+    return side, size, step, missing // 2, missing - missing // 2, count
 
 
 def convolve(

@@ -17,6 +17,7 @@ from typing import Any
 from huey.consumer import Consumer, Scheduler
 from sqlalchemy.exc import OperationalError
 
+from nncore.allocation import MOST_KEPT, keep_freed_memory
 from nncore.errors import NNCoreError
 from service.database import Database, parse_url
 from service.jobs.heart import Heart
@@ -149,7 +150,8 @@ def main() -> None:
     os.nice(settings.trainer_nice)
     trainer = Trainer(settings, database)
     consumer = _Consumer(trainer)
-    _limit_memory(settings.max_job_memory)
+    keep_freed_memory()
+    _limit_memory(settings.max_job_memory + MOST_KEPT)
     logger.info("trainer %s is ready", trainer.name)
     consumer.run()
     logger.info("trainer %s has stopped", trainer.name)

@@ -8,6 +8,7 @@ import resource
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,17 @@ from hypothesis import strategies as st
 
 from nncore import checkpoints as checkpoints_module
 from nncore import files
+from nncore.augmentation import Augmentation
 from nncore.checkpoints import DIGEST_BYTES, HEADER_BYTES, Checkpoints, Place
+from nncore.convolution import Conv2D
 from nncore.datasets import Split
 from nncore.errors import CheckpointError
-from nncore.layers import Dense, Dropout, ReLU, Tanh
+from nncore.layers import Dense, Dropout, Flatten, ReLU, Tanh
 from nncore.losses import LOSSES
 from nncore.network import Network
-from nncore.optimizers import SGD, Adam
+from nncore.normalization import BatchNorm
+from nncore.optimizers import SGD, Adam, AdamW
+from nncore.pooling import MaxPool2D
 from nncore.randomness import Position
 from nncore.schedules import Constant, Cosine, OneCycle, Step
 from nncore.training import Callback, EarlyStopping, fit
@@ -79,6 +84,15 @@ def blobs(count, seed=0):
     return Split(x.astype(np.float32), labels)
 
 
+def drawings(count, seed=0):
+    """Pictures with a dark, a grey or a bright corner."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=count)
+    x = rng.random((count, 5, 4))
+    x[:, :2, :2] += labels[:, None, None]
+    return Split(x.astype(np.float32), labels)
+
+
 class ThereAndBack:
     """Down for an epoch, then up again: the first one is the best."""
 
@@ -92,24 +106,26 @@ class Task:
 
     layers: tuple = (Dense(5), Tanh(), Dropout(0.3), Dense(3))
     rows: int = 20
+    data: Callable = blobs
     settings: dict = dataclasses.field(default_factory=dict)
 
     def fit(self, folder=None, *, seconds=3600, fingerprint=FINGERPRINT, watcher=Watcher, **watching):
         """Return the trained network's bytes, its history and the watcher; None, None where it was killed."""
-        network = Network(self.layers, (2,))
+        data = self.data(self.rows)
+        network = Network(self.layers, data.inputs.shape[1:])
         network.initialize(np.random.default_rng(7))
         checkpoints = None
         if folder is not None:
             checkpoints = Checkpoints(folder, every=seconds)
             checkpoints.bind(fingerprint)
         watcher = watcher(checkpoints, **watching)
-        settings = {"optimizer": Adam(0.01), "epochs": 4, "batch_size": 6, "validation": blobs(9, 1)}
+        settings = {"optimizer": Adam(0.01), "epochs": 4, "batch_size": 6, "validation": self.data(9, 1)}
         settings |= self.settings
         loss = LOSSES["softmax_cross_entropy"]
         try:
             history = fit(
                 network,
-                blobs(self.rows),
+                data,
                 loss=loss,
                 callbacks=[watcher],
                 checkpoints=checkpoints,
@@ -117,8 +133,8 @@ class Task:
             )
         except Killed:
             return None, None, watcher
-        assert network.parameters.flat.dtype == np.float32
-        return network.parameters.flat.tobytes(), history, watcher
+        assert network.flat.dtype == np.float32
+        return network.flat.tobytes(), history, watcher
 
 
 TASK = Task()
@@ -175,8 +191,37 @@ def needs_validation(options):
     return {"validation": blobs(7, 2)} if "early_stopping" in options else {}
 
 
+PICTURES = Task(
+    layers=(
+        Conv2D(3, 3, padding="same", bias=False),
+        MaxPool2D(2),
+        BatchNorm(),
+        ReLU(),
+        Dropout(0.2),
+        Flatten(),
+        Dense(3),
+    ),
+    data=drawings,
+)
+# What such a run draws and keeps beside an ordinary one.
+picture_tasks = st.builds(
+    lambda rows, more: dataclasses.replace(PICTURES, rows=rows, settings=more),
+    st.integers(2, 23),
+    st.fixed_dictionaries(
+        {
+            "augmentation": st.sampled_from([None, Augmentation(rotation=20, shift=1, elastic=3)]),
+            "weight_average": st.sampled_from([None, 0.5, 0.99]),
+            "label_smoothing": st.sampled_from([0.0, 0.1]),
+            "schedule": st.sampled_from([OneCycle(), ThereAndBack()]),
+            "early_stopping": st.sampled_from([None, EarlyStopping(1), EarlyStopping(2, "accuracy")]),
+            "optimizer": st.sampled_from([AdamW(0.02), SGD(0.1, momentum=0.9)]),
+        }
+    ),
+)
+
+
 @settings(max_examples=80)
-@given(tasks, st.lists(st.integers(1, 60), max_size=5), st.integers(1, 7))
+@given(tasks | picture_tasks, st.lists(st.integers(1, 60), max_size=5), st.integers(1, 7))
 def test_a_run_that_was_killed_again_and_again_gives_the_bytes_of_an_unbroken_one(task, kills, every):
     weights, history, unbroken = task.fit()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.gradcheck import directional_error
 from nncore.losses import LOSSES
@@ -79,3 +79,24 @@ def test_a_perfect_answer_costs_nothing():
 def test_knowing_nothing_costs_the_logarithm_of_the_number_of_classes(classes):
     loss, _ = LOSSES["softmax_cross_entropy"].compute(np.zeros((3, classes)), np.zeros(3, int))
     assert loss == pytest.approx(np.log(classes))
+
+
+@given(st.integers(2, 6), st.integers(1, 5), st.floats(0.01, 0.9), st.integers(0, 999))
+def test_smoothed_labels_are_a_mixture_of_the_label_and_all_classes(classes, count, smoothing, seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal((count, classes)), rng.integers(classes, size=count)
+    loss, gradient = LOSSES["softmax_cross_entropy"].compute(logits, labels, smoothing=smoothing)
+    targets = (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
+    logarithms = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert loss == pytest.approx(-(targets * logarithms).sum() / count)
+    assert_allclose(gradient, (np.exp(logarithms) - targets) / count, atol=1e-12)
+
+
+@given(st.integers(1, 5), st.floats(0.01, 0.9), st.integers(0, 999))
+def test_smoothed_targets_of_two_classes_move_towards_a_half(count, smoothing, seed):
+    rng = np.random.default_rng(seed)
+    logits, targets = rng.standard_normal((count, 1)), rng.integers(2, size=(count, 1)).astype(float)
+    smoothed = LOSSES["binary_cross_entropy"].compute(logits, targets, smoothing=smoothing)
+    plain = LOSSES["binary_cross_entropy"].compute(logits, targets * (1 - smoothing) + smoothing / 2)
+    assert smoothed[0] == pytest.approx(plain[0])
+    assert_allclose(smoothed[1], plain[1])

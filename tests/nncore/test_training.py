@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from nncore.augmentation import Augmentation
 from nncore.datasets import Split, hold_out
 from nncore.errors import TrainingError
 from nncore.evaluation import MOST_ROWS, evaluate, forward_all
@@ -622,3 +623,103 @@ def test_the_learning_rate_that_is_named_is_the_one_of_that_moment():
     message = failing(regression(20, 1), rate=100, epochs=50, schedule=OneCycle(start=1, warmup=0.5))
     assert "the learning rate 100 is" in message
     assert "100 is" in failing(regression(20, 1), rate=100, epochs=50, schedule=Constant())
+
+
+# Averages of the weights, smoothed labels, distorted pictures.
+
+
+def averaged(weights, decay):
+    """The textbook's average of the weights after each step, with TensorFlow's warm-up."""
+    average = weights[0].astype(float)
+    for count, now in enumerate(weights[1:], start=1):
+        share = min(decay, count / (10 + count))
+        average = share * average + (1 - share) * now
+    return average
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_a_weight_average_is_what_is_measured_and_kept_while_the_weights_go_on(decay):
+    data, settings = blobs(50, 3), {"loss": SOFTMAX, "optimizer": SGD(0.1), "epochs": 3, "seed": 1}
+    network, plain = (build(Dense(4), Tanh(), Dense(3), inputs=2) for _ in range(2))
+    recorder, steps = Recorder(network), Recorder(plain)
+    history = fit(network, data, validation=data, weight_average=decay, callbacks=[recorder], **settings)
+    fit(plain, data, callbacks=[steps], **settings)
+    # The descent itself is the same, batch by batch.
+    assert_array_equal(recorder.batch_weights, steps.batch_weights)
+    assert_allclose(network.parameters.flat, averaged(steps.batch_weights, decay), atol=1e-6)
+    assert history.epochs[-1].validation == evaluate(network, data, SOFTMAX)
+
+
+def test_with_early_stopping_the_average_of_the_best_epoch_is_kept():
+    data, network = blobs(30, 3), build(Dense(3), inputs=2)
+    recorder = Recorder(network)
+    history = fit(
+        network,
+        data,
+        loss=SOFTMAX,
+        optimizer=SGD(0.5),
+        epochs=6,
+        batch_size=30,
+        # The better it learns, the worse this becomes.
+        validation=Split(data.inputs, (data.targets + 1) % 3),
+        early_stopping=EarlyStopping(2),
+        weight_average=0.9,
+        callbacks=[recorder],
+    )
+    assert len(history.epochs) > history.kept_epoch
+    expected = averaged(recorder.batch_weights[: history.kept_epoch + 1], 0.9)
+    assert_allclose(network.parameters.flat, expected, atol=1e-6)
+
+
+def test_smoothed_labels_are_trained_on_and_plain_ones_measured():
+    data, smoothings = blobs(40, 3), []
+
+    def compute(outputs, targets, smoothing=0.0):
+        smoothings.append(smoothing)
+        return SOFTMAX.compute(outputs, targets)
+
+    fit(
+        build(Dense(3), inputs=2),
+        data,
+        loss=Loss(compute, "classes"),
+        optimizer=SGD(0.1),
+        epochs=2,
+        batch_size=20,
+        validation=data,
+        label_smoothing=0.2,
+    )
+    # Two batches, then the training rows and the validation rows, twice.
+    assert smoothings == [0.2, 0.2, 0.0, 0.0] * 2
+
+
+def test_smoothing_labels_of_values_is_refused():
+    with pytest.raises(TrainingError, match="label smoothing is for classes"):
+        fit(build(Dense(1)), regression(9, 1), loss=MSE, optimizer=SGD(0.1), label_smoothing=0.1)
+
+
+def test_batches_are_distorted_anew_each_time_and_nothing_else_is():
+    rng = np.random.default_rng(0)
+    data = Split(rng.random((6, 8, 8), np.float32), rng.integers(2, size=6))
+    before, seen = data.inputs.copy(), []
+
+    class Spying(Flatten):
+        def forward(self, views, x, rng):
+            seen.append(x.copy())
+            return super().forward(views, x, rng)
+
+    fit(
+        Network([Spying(), Dense(2)], (8, 8)),
+        data,
+        loss=SOFTMAX,
+        optimizer=SGD(0.1),
+        epochs=2,
+        batch_size=6,
+        validation=data,
+        augmentation=Augmentation(shift=2),
+    )
+    first, *measured, second = seen[:4]
+    assert_array_equal(data.inputs, before)
+    assert all((x == before).all() for x in measured)
+    for distorted in (first, second):
+        assert not any((x == y).all() for x in distorted for y in before)
+    assert not np.array_equal(np.sort(first.ravel()), np.sort(second.ravel()))
