@@ -17,11 +17,20 @@ from nncore.errors import RecipeError
 
 T = TypeVar("T")
 Check = Callable[[Any], str | None]
-Problems = dict[str, str]
+Bounds = tuple[int, int]
 REQUIRED = dataclasses.MISSING
 
 # Past this the problems repeat themselves.
 MOST_PROBLEMS = 20
+MOST_ENTRIES = 1000
+# An ensemble of 64 deep networks has 2,000; arrays in arrays could ask for a thousand times a thousand.
+MOST_OBJECTS = 10_000
+
+
+class Problems(dict[str, str]):
+    """What is wrong, by its path, and how many objects have been looked at."""
+
+    objects = 0
 
 
 def number(
@@ -68,14 +77,19 @@ def choice(options: Collection[str], default: Any = REQUIRED) -> Any:
     return dataclasses.field(default=default, metadata={"check": lambda value: unknown(value, options)})
 
 
-def tagged(registry: Mapping[str, type], default: Any = REQUIRED) -> Any:
-    """Declare an object, or a tuple of them, whose `type` names a dataclass in the registry."""
-    return dataclasses.field(default=default, metadata={"registry": registry})
+def tagged(
+    registry: Mapping[str, type], default: Any = REQUIRED, lengths: tuple[Bounds, ...] = ((0, MOST_ENTRIES),)
+) -> Any:
+    """Declare an object, or a tuple of them, whose `type` names a dataclass in the registry.
+
+    `lengths` are how few and how many entries a tuple has, and then the tuples in it, where it holds some.
+    """
+    return dataclasses.field(default=default, metadata={"registry": registry, "lengths": lengths})
 
 
 def from_json(kind: type[T], data: object) -> T:
     """Return a `kind` built from JSON data, or raise RecipeError with every problem found."""
-    problems: Problems = {}
+    problems = Problems()
     result = _dataclass(kind, data, "", problems)
     if problems:
         raise RecipeError(dict(list(problems.items())[:MOST_PROBLEMS]))
@@ -128,9 +142,14 @@ def shorten(value: object) -> str:
 
 
 def _dataclass(kind: type, data: object, path: str, problems: Problems) -> Any:
+    if len(problems) >= MOST_PROBLEMS:
+        return None
     if not isinstance(data, dict):
         problems[path] = f"must be an object, not {shorten(data)}"
         return None
+    problems.objects += 1
+    if problems.objects > MOST_OBJECTS:
+        raise RecipeError({path: f"is one object more than the {MOST_OBJECTS:,} that may be given in all"})
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     before = len(problems)
@@ -171,9 +190,13 @@ def _tuple(hint: Any, data: object, path: str, metadata: Mapping[str, Any], prob
     if not isinstance(data, list):
         problems[path] = f"must be an array, not {shorten(data)}"
         return None
-    if len(data) > 1000:
-        problems[path] = f"must have at most 1000 entries, not {len(data)}"
+    (fewest, most), *inner = metadata.get("lengths") or [(0, MOST_ENTRIES)]
+    if not fewest <= len(data) <= most:
+        bound = f"at most {most}" if len(data) > most else f"at least {fewest}"
+        plural = "entry" if bound == "at least 1" else "entries"
+        problems[path] = f"must have {bound} {plural}, not {len(data)}"
         return None
+    metadata = {**metadata, "lengths": inner}
     return tuple(
         _value(hint, item, f"{path}[{index}]", metadata, problems) for index, item in enumerate(data)
     )

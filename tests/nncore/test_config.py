@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nncore.config import MOST_PROBLEMS, choice, from_json, number, shorten, tagged, to_json, unknown
+from nncore.config import (
+    MOST_OBJECTS,
+    MOST_PROBLEMS,
+    choice,
+    from_json,
+    number,
+    shorten,
+    tagged,
+    to_json,
+    unknown,
+)
 from nncore.errors import RecipeError
 
 
@@ -37,6 +47,7 @@ class Picture:
     kind: str = choice(("oil", "water"), default="oil")
     shapes: tuple[Circle | Square, ...] = tagged(SHAPES, default=())
     main: Circle | Square | None = tagged(SHAPES, default=None)
+    groups: tuple[tuple[Circle | Square, ...], ...] = tagged(SHAPES, default=(), lengths=((0, 20), (1, 1000)))
     frame: Frame | None = None
     sizes: tuple[int, ...] = ()
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -53,6 +64,7 @@ pictures = st.builds(
     kind=st.sampled_from(["oil", "water"]),
     shapes=st.lists(shapes, max_size=3).map(tuple),
     main=st.none() | shapes,
+    groups=st.lists(st.lists(shapes, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
     frame=st.none() | st.builds(Frame, st.floats(0, 9.9)),
     sizes=st.lists(st.integers(), max_size=3).map(tuple),
     notes=st.dictionaries(st.text(), st.integers()),
@@ -77,6 +89,7 @@ def test_defaults_are_written_out_and_types_are_named():
         "kind": "oil",
         "shapes": [{"type": "square", "side": 2, "filled": False}],
         "main": {"type": "circle", "radius": 1.5},
+        "groups": [],
         "frame": None,
         "sizes": [],
         "notes": {},
@@ -129,6 +142,12 @@ BAD = [
     ({"frame": []}, "frame", "must be an object, not an array"),
     ({"sizes": [1, 1.5]}, "sizes[1]", "must be a whole number, not 1.5"),
     ({"sizes": [1] * 1001}, "sizes", "must have at most 1000 entries, not 1001"),
+    ({"groups": [[]] * 21}, "groups", "must have at most 20 entries, not 21"),
+    ({"groups": {}}, "groups", "must be an array, not an object"),
+    ({"groups": [[{"type": "square"}], []]}, "groups[1]", "must have at least 1 entry, not 0"),
+    ({"groups": [{"type": "square"}]}, "groups[0]", "must be an array, not an object"),
+    ({"groups": [[{"type": "square"}, {"type": "oval"}]]}, "groups[0][1].type", "must be one of circle, "),
+    ({"groups": [[{"type": "square", "side": 0}]]}, "groups[0][0].side", "must be ≥ 1, not 0"),
     ({"notes": []}, "notes", "must be an object, not an array"),
     ({"tags": {}}, "tags", "must be an array, not an object"),
 ]
@@ -167,6 +186,19 @@ def test_no_more_problems_are_listed_or_looked_into_than_a_person_reads(monkeypa
     assert len(found) == MOST_PROBLEMS
     assert len(asked) <= MOST_PROBLEMS
     assert len(problems({"name": "a", "sizes": ["x"] * 1000})) == MOST_PROBLEMS
+
+
+def test_objects_are_bounded_in_all_wherever_they_stand():
+    many = {"name": "a", "groups": [[{"type": "square"}] * 1000] * 10}
+    where = "groups[9][999]"
+    assert problems(many) == {where: "is one object more than the 10,000 that may be given in all"}
+
+
+def test_no_more_objects_are_looked_into_than_problems_are_listed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *args: asked.append(args) or [])
+    found = problems({"name": "a", "shapes": [{"type": "square", "sid": 1}] * 1000})
+    assert len(found) == len(asked) == MOST_PROBLEMS
 
 
 json_values = st.recursive(

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.config import from_json, tagged, to_json
+from nncore.convolution import PADDINGS, Conv2D
+from nncore.ensemble import Ensemble
 from nncore.errors import RecipeError
 from nncore.gradcheck import directional_error
-from nncore.convolution import PADDINGS, Conv2D
 from nncore.initializers import INITIALIZERS
 from nncore.layers import Dense, Dropout, Flatten, Layer, ReLU, Sigmoid, Tanh
 from nncore.network import LAYERS
@@ -23,6 +24,22 @@ any_shape = st.lists(sizes, min_size=1, max_size=3).map(tuple)
 pictures = st.tuples(st.integers(3, 7), st.integers(3, 7), sizes)
 sides = st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 
+
+@st.composite
+def ensembles(draw):
+    """Networks of a few layers, all with the same number of outputs."""
+    output = draw(st.sampled_from(["classes", "binary", "regression"]))
+    last = Dense(draw(st.integers(2 if output == "classes" else 1, 4)))
+    begins = [
+        # Nothing far from zero goes into the last layer: where probabilities are 0 or 1 slopes are too flat.
+        (Flatten(), Tanh(), Dropout(0.3), Dense(3), Sigmoid()),
+        (BatchNorm(), Flatten(), Dense(3), Tanh()),
+        (Conv2D(2, 2), BatchNorm(), MaxPool2D(2, 1), Tanh(), GlobalAveragePooling()),
+    ]
+    members = draw(st.lists(st.sampled_from(begins), min_size=2, max_size=3))
+    return Ensemble(tuple((*layers, last) for layers in members), output)
+
+
 # Layers of every kind, each with the shapes of one example that it takes. A new kind belongs here.
 CASES = {
     "batch_norm": (st.builds(BatchNorm, st.floats(0, 0.99)), st.one_of(flat, pictures)),
@@ -32,6 +49,7 @@ CASES = {
     ),
     "dense": (st.builds(Dense, sizes, st.booleans(), st.sampled_from(sorted(INITIALIZERS))), flat),
     "dropout": (st.builds(Dropout, st.floats(0, 0.9)), any_shape),
+    "ensemble": (ensembles(), pictures),
     "flatten": (st.just(Flatten()), any_shape),
     "global_average_pooling": (st.just(GlobalAveragePooling()), pictures),
     "max_pool2d": (st.builds(MaxPool2D, sides, st.one_of(st.none(), sides)), pictures),
