@@ -67,6 +67,15 @@ class Ensemble(Layer):
         plans = self._plans(input_shape)
         return sum(plan.numbers for plan in plans) + math.prod(plans[0].outputs[-1])
 
+    def kept_size(self, input_shape: Shape) -> int:
+        """Return what all members leave, their answers, and the gradients on their way through one."""
+        kept = widest = 0
+        for layers, plan in zip(self.members, self._plans(input_shape), strict=True):
+            shapes = [input_shape, *plan.outputs]
+            kept += sum(layer.kept_size(shape) for layer, shape in zip(layers, shapes, strict=False))
+            widest = max(widest, *map(math.prod, shapes))
+        return kept + 4 * len(self.members) * math.prod(shapes[-1]) + 4 * widest
+
     def scratch_size(self, input_shape: Shape) -> int:
         """Return the room for a block of rows on their way through one member, and for all answers."""
         return self._room(input_shape).size

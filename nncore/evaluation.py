@@ -1,7 +1,5 @@
 """How good a network is on data it need not have seen: Dropout off, nothing learned."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from nncore.datasets import Split
 from nncore.losses import Loss
 from nncore.metrics import accuracy, decide, r2_score
 from nncore.network import Network
-from nncore.types import Array, FloatArray, Shape
+from nncore.types import Array, FloatArray
 
 Metrics = dict[str, float]
 
@@ -37,14 +35,14 @@ def evaluate(network: Network, data: Split, loss: Loss) -> Metrics:
 
 def forward_all(network: Network, inputs: Array) -> FloatArray:
     """Return the network's raw outputs for all inputs, a bounded number of rows at a time."""
-    rows = rows_at_once(network.layer_shapes)
+    rows = rows_at_once(network.numbers)
     starts = range(0, len(inputs), rows)
     return np.concatenate([network.forward(inputs[i : i + rows])[0] for i in starts])
 
 
-def rows_at_once(layer_shapes: Sequence[Shape]) -> int:
-    """Return how many rows are sent through a network whose layers give outputs of these shapes."""
-    return min(MOST_ROWS, max(1, MOST_NUMBERS // sum(map(math.prod, layer_shapes))))
+def rows_at_once(numbers: int) -> int:
+    """Return how many rows are sent through a network in which an example becomes so many numbers."""
+    return min(MOST_ROWS, max(1, MOST_NUMBERS // numbers))
 
 
 def loss_targets(targets: Array, loss: Loss, dtype: Any) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nncore.augmentation import CHUNK_PIXELS
 from nncore.evaluation import rows_at_once
 from nncore.layers import Layer
-from nncore.network import plan
+from nncore.network import Plan, plan
 from nncore.optimizers import BLOCK
 from nncore.types import Shape
 
@@ -58,8 +58,8 @@ def run_bytes(
     training += _weights(sum(sizes), moments + 2 * averages)
     training += _augmentation(input_shape, rows.batch) if augments else 0
     batch = _batch(layers, [input_shape, *outputs], rows.batch) + 2 * FLOAT * max(sizes, default=0)
-    training += max(batch, _evaluation(outputs, rows.validation))
-    testing = FLOAT * (sum(sizes) + width * (rows.validation + rows.test)) + _evaluation(outputs, rows.test)
+    training += max(batch, _evaluation(shapes, rows.validation))
+    testing = FLOAT * (sum(sizes) + width * (rows.validation + rows.test)) + _evaluation(shapes, rows.test)
     return max(drawing, fitting, training, testing) + EPOCH * epochs + REST
 
 
@@ -93,7 +93,7 @@ def _augmentation(picture: Shape, rows: int) -> int:
     return FLOAT * rows * math.prod(picture) + 2 * FLOAT * matrices + places + 200 * rows
 
 
-def _evaluation(outputs: Sequence[Shape], rows: int) -> int:
+def _evaluation(shapes: Plan, rows: int) -> int:
     """The layers' outputs, a bounded number of rows at a time; answers, and what the figures are made of."""
-    layers = sum(math.prod(shape) for shape in outputs)
-    return FLOAT * (layers * min(rows, rows_at_once(outputs)) + 8 * math.prod(outputs[-1]) * rows) + 64 * rows
+    layers, answer = shapes.numbers, math.prod(shapes.outputs[-1])
+    return FLOAT * (layers * min(rows, rows_at_once(layers)) + 8 * answer * rows) + 64 * rows

@@ -713,6 +713,13 @@ CONVOLUTIONAL = DIGITS | {
     "epochs": 1,
 }
 
+
+def together(recipe):
+    """Return the recipe of an ensemble of three such networks."""
+    members = {"type": "ensemble", "output": "binary", "members": [recipe["network"]] * 3}
+    return recipe | {"network": [members]}
+
+
 HUNGRY = {
     "xor": shipped("xor"),
     "exam": shipped("exam"),
@@ -722,6 +729,8 @@ HUNGRY = {
     # Long enough for what is done every 128 steps.
     "a large network with l2": wide(1500, epochs=8, l2=0.01),
     "a large network without momentum": wide(1500, epochs=1, optimizer={"type": "sgd"}),
+    "an ensemble": together(wide(700, epochs=1)),
+    "an ensemble of large batches": together(wide(300, epochs=1, batch_size=640)),
     "a large batch": wide(800, batch_size=640, input=[{"type": "standardize"}]),
     "early stopping": wide(500, epochs=30, early_stopping={"patience": 20}),
     "many outputs": DIGITS
