@@ -14,6 +14,7 @@ from nncore.augmentation import Augmentation
 from nncore.checkpoints import Checkpoints
 from nncore.config import canonical, choice, from_json, number, quiet, tagged, to_json
 from nncore.datasets import DATASETS, Dataset, Split
+from nncore.ensemble import Ensemble
 from nncore.errors import InputError, RecipeError
 from nncore.evaluation import Metrics, evaluate
 from nncore.layers import Layer
@@ -180,9 +181,11 @@ def _check_output(recipe: Recipe, dataset: Dataset, last: Shape) -> dict[str, st
         width = (len(dataset.labels),)
     elif dataset.train.targets.ndim > 1:
         width = dataset.train.targets.shape[1:]
+    place, final = f"network[{len(recipe.network) - 1}]", recipe.network[-1]
+    if isinstance(final, Ensemble) and final.output != output:
+        return {f"{place}.output": f"must be {output} with {recipe.loss}, not {final.output}"}
     if last == width:
         return {}
-    place = f"network[{len(recipe.network) - 1}]"
     return {place: f"gives {last} numbers an example; {recipe.loss} on {dataset.name} needs {width}"}
 
 

@@ -417,6 +417,14 @@ DIGITS = {"dataset": "digits", "network": [{"type": "flatten"}, dense(10)], "los
         (DIGITS | {"network": [dense(10)]}, "network[0]: dense takes flat inputs, not (28, 28)"),
         ({"network": []}, "network: must have at least one layer"),
         (
+            {"network": [{"type": "ensemble", "members": [[dense(1)]] * 2, "output": "regression"}]},
+            "network[0].output: must be binary with binary_cross_entropy, not regression",
+        ),
+        (
+            {"network": [{"type": "ensemble", "members": [[dense(1)], [dense(3), dense(2)]]}]},
+            "network[0].members[1]: gives (2,) numbers an example, the first member (1,)",
+        ),
+        (
             {"network": [dense(50_000), dense(50_000), dense(1)]},
             "network[1]: more than 50,000,000 parameters",
         ),
@@ -610,6 +618,23 @@ def test_an_output_layer_of_another_shape_begins_anew_as_the_recipes_seed_says()
     for name, array in trained.network.parameters.items():
         expected = fresh if name in trained.reinitialized else start.network.parameters
         assert_allclose(array, expected[name], rtol=1e-5, atol=1e-9)
+
+
+def test_the_last_layer_of_each_member_of_an_ensemble_may_begin_anew():
+    def layers(*last):
+        return [[dense(4), {"type": "tanh"}, *last]] * 2
+
+    before = plain(network=[{"type": "ensemble", "members": layers(dense(1)), "output": "binary"}], epochs=1)
+    start = started(run(before))
+    classes = plain(network=[{"type": "ensemble", "members": layers(dense(2))}], loss=SOFTMAX)
+    anew = ("0.0.2.weight", "0.0.2.bias", "0.1.2.weight", "0.1.2.bias")
+    assert check_start(classes, DATASETS["exam"](), start.network) == anew
+    deeper = plain(network=[{"type": "ensemble", "members": layers(dense(3), dense(2))}], loss=SOFTMAX)
+    with pytest.raises(RecipeError) as caught:
+        check_start(deeper, DATASETS["exam"](), start.network)
+    assert [*caught.value.problems] == [
+        f"network[0].members[{m}][{place}]" for m in (0, 1) for place in (2, 3)
+    ]
 
 
 @pytest.mark.parametrize(
