@@ -7,6 +7,7 @@ layers come from an allow-list, and sizes are compared before anything is alloca
 import json
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,8 @@ KNOWN_ANSWERS = 5
 # Characters of a label.
 MOST_LABEL = 256
 
-# The deepest thing in a card is the known answers of colour pictures: six. Who walks a card may recurse.
+# The deepest thing in a card is a kernel's height in an ensemble in its recipe: eight. Who walks a card may
+# recurse.
 DEEPEST_CARD = 32
 
 
@@ -113,18 +115,38 @@ def describe(trained: Trained) -> Model:
             "dataset": {"name": dataset.name, "sha256": dataset.sha256},
             "epochs": {"run": len(history.epochs), "kept": history.kept_epoch, "ended": history.ended},
             "seed": recipe.seed,
-            "versions": {
-                "nncore": nncore.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": made_with(),
         }
         | _start(trained),
-        known_answers=_known_answers(trained),
+        known_answers=known_answers(trained.network, trained.steps, dataset.validation.inputs, kind),
         note=dataset.note,
     )
-    # As a reader of the file gets it: 255 becomes 255.0, so that saving what was loaded gives the same bytes.
-    return Model(from_json(Card, to_json(card)), trained.network)
+    return Model(as_read(card), trained.network)
+
+
+def as_read(card: Card) -> Card:
+    """Return a card as a reader of the file gets it.
+
+    255 becomes 255.0, so that saving what was loaded gives the same bytes.
+    """
+    return from_json(Card, to_json(card))
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions of what a file is made with."""
+    return {
+        "nncore": nncore.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def known_answers(network: Network, steps: Sequence[Step], inputs: Array, kind: str) -> KnownAnswers:
+    """Return the first few raw inputs with what a caller gets for them."""
+    few = inputs[:KNOWN_ANSWERS]
+    x = apply_steps(steps, few, np.empty(few.shape, np.float32))
+    outputs = activate(forward_all(network, x), kind)
+    return KnownAnswers(few.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
 
 
 def activate(outputs: FloatArray, kind: str) -> FloatArray:
@@ -173,14 +195,6 @@ def _start(trained: Trained) -> dict[str, Any]:
     if trained.start_from is None:
         return {}
     return {"start_from": {"sha256": trained.start_from, "reinitialized": list(trained.reinitialized)}}
-
-
-def _known_answers(trained: Trained) -> KnownAnswers:
-    inputs = trained.dataset.validation.inputs[:KNOWN_ANSWERS]
-    x = np.empty(inputs.shape, np.float32)
-    apply_steps(trained.steps, inputs, x)
-    outputs = activate(forward_all(trained.network, x), LOSSES[trained.recipe.loss].output)
-    return KnownAnswers(inputs.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
 
 
 def _read_header(data: bytes) -> tuple[dict[str, Any], int]:

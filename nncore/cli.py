@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore train|evaluate|inspect|predict|augment|export`."""
+"""The command line: `python -m nncore train|ensemble|evaluate|inspect|predict|augment|export`."""
 
 import argparse
 import hashlib
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from nncore.contact_sheet import write_sheet
 from nncore.datasets import DATASETS
 from nncore.errors import InputError, NNCoreError, RecipeError
 from nncore.inspection import card_text, confusion_text
+from nncore.merging import merge
 from nncore.metrics import accuracy, confusion_matrix, r2_score
 from nncore.onnx import write_onnx
 from nncore.predictor import Predictor, answers, load
@@ -92,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=_train)
 
+    ensemble = commands.add_parser("ensemble", help="make several models one that answers with their mean")
+    ensemble.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=MODEL_HELP)
+    ensemble.add_argument(
+        "--out", type=Path, default=Path("var/models"), help="folder of models (default: var/models)"
+    )
+    ensemble.add_argument("--name", required=True, help="name of the ensemble")
+    ensemble.add_argument("--no-test", action="store_true", help="leave the test set alone")
+    ensemble.set_defaults(command=_ensemble)
+
     evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     evaluate.add_argument("--data", required=True, metavar="NAME:PART", help="digits:test, xor:train …")
@@ -137,9 +147,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    name = options.name or options.recipe.stem
-    if not NAME.fullmatch(name):
-        raise RecipeError({"--name": f"must be {NAME_MEANING}, not {name!r}"})
+    name = _checked_name(options.name or options.recipe.stem)
     recipe = _with_changes(_read(options.recipe), options)
     start = _start(options.start_from, recipe) if options.start_from else None
     model = options.out / name
@@ -154,9 +162,29 @@ def _train(options: argparse.Namespace) -> None:
             number = publish(model, data, seconds=round(time.monotonic() - began, 1))
             if checkpoints is not None:
                 checkpoints.clear()
-    for part, figures in trained.metrics.items():
+    _tell_version(trained.metrics, model / str(number) / MODEL_FILE, data)
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    model = options.out / _checked_name(options.name)
+    began = time.monotonic()
+    ensemble = merge([_model_file(path) for path in options.models], measure_test=not options.no_test)
+    data = to_bytes(ensemble)
+    with _uninterrupted():
+        number = publish(model, data, seconds=round(time.monotonic() - began, 1))
+    _tell_version(ensemble.card.metrics, model / str(number) / MODEL_FILE, data)
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise RecipeError({"--name": f"must be {NAME_MEANING}, not {name!r}"})
+    return name
+
+
+def _tell_version(metrics: Mapping[str, Any], file: Path, data: bytes) -> None:
+    for part, figures in metrics.items():
         print(f"{part}: {figures_text(figures)}")
-    print(f"Wrote {model / str(number) / MODEL_FILE} ({len(data):,} bytes).")
+    print(f"Wrote {file} ({len(data):,} bytes).")
 
 
 def _tell_end(history: History) -> None:

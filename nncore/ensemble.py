@@ -15,6 +15,8 @@ from nncore.kinds import KINDS
 from nncore.layers import Cache, Layer
 from nncore.types import FloatArray, Shape, Views
 
+# How many members an ensemble has.
+FEWEST, MOST = 2, 64
 # `infer` works on so many rows at a time, fewer where their way through a member takes more than 4 MB.
 MOST_ROWS = 128
 MOST_ROOM = 1 << 20
@@ -42,7 +44,7 @@ class Ensemble(Layer):
     `regression` y is the mean of the values. Arrays are named by member and layer, `1.3.weight`.
     """
 
-    members: tuple[tuple[Layer, ...], ...] = tagged(KINDS, lengths=((2, 64), (1, MOST_ENTRIES)))
+    members: tuple[tuple[Layer, ...], ...] = tagged(KINDS, lengths=((FEWEST, MOST), (1, MOST_ENTRIES)))
     output: str = choice(MEANS, default="classes")
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -1,15 +1,17 @@
 """What a person reads: a card and a confusion matrix as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from nncore.artifact import Card
 from nncore.config import to_json
+from nncore.ensemble import Ensemble
+from nncore.layers import Layer
 from nncore.network import LAYERS, plan
 from nncore.preprocessing import PICTURES, STEPS
-from nncore.types import IntArray
+from nncore.types import IntArray, Shape
 
 # Numbers of a list that are shown: the means of a wide table would fill pages.
 MOST_SHOWN = 4
@@ -21,10 +23,7 @@ def card_text(card: Card) -> str:
     shapes = plan(card.architecture.layers, shape)
     count = sum(int(np.prod(s)) for s in shapes.parameters.values())
     lines = [f"format      {card.format}", f"network     {count:,} parameters, input {_shape(shape)}"]
-    for layer, output in zip(card.architecture.layers, shapes.outputs, strict=True):
-        settings = to_json(layer, LAYERS)
-        kind = settings.pop("type")
-        lines.append(f"            {kind:<8} → {_shape(output):<8} {_settings(settings)}".rstrip())
+    lines += [f"            {line}" for line in _layers(card.architecture.layers, shape)]
     lines.append(f"input       {_input(card)}")
     labels = f": {', '.join(card.output.labels)}" if card.output.labels else ""
     lines.append(f"output      {card.output.kind}{labels}")
@@ -47,6 +46,26 @@ def confusion_text(counts: IntArray, labels: Sequence[str]) -> str:
     return "\n".join([head, *rows])
 
 
+def _layers(layers: Sequence[Layer], shape: Shape) -> Iterator[str]:
+    """Yield a line a layer, and below an ensemble those of its members, alike ones once."""
+    for layer, output in zip(layers, plan(layers, shape).outputs, strict=True):
+        settings = to_json(layer, LAYERS)
+        kind = settings.pop("type")
+        settings.pop("members", None)
+        yield f"{kind:<8} → {_shape(output):<8} {_settings(settings)}".rstrip()
+        if isinstance(layer, Ensemble):
+            for member in dict.fromkeys(layer.members):
+                places = [str(place) for place, other in enumerate(layer.members, 1) if other == member]
+                several = f"{len(places)} members, each" if len(places) == len(layer.members) else ""
+                yield f"  {several or _plural('member', places)}:"
+                yield from (f"    {line}" for line in _layers(member, shape))
+        shape = output
+
+
+def _plural(word: str, places: Sequence[str]) -> str:
+    return f"{word}{'s' if len(places) > 1 else ''} {', '.join(places)}"
+
+
 def _input(card: Card) -> str:
     bounds = card.input.range
     parts = [f"numbers in {bounds[0]:g}-{bounds[1]:g}" if bounds else "any finite numbers"]
@@ -58,7 +77,7 @@ def _input(card: Card) -> str:
 
 def _settings(values: Any) -> str:
     if not isinstance(values, dict):
-        return str(values)
+        return _value(values)
     # What it is comes first, and needs no name: "scale divide_by 255".
     kind = f"{values['type']} " if "type" in values else ""
     return kind + ", ".join(f"{name} {_value(value)}" for name, value in values.items() if name != "type")

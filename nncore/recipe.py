@@ -120,10 +120,10 @@ def run(
     if start_from is not None:
         take_weights(network, start_from.network, leave=reinitialized)
     loss = LOSSES[recipe.loss]
-    validation = _prepare(steps, dataset.validation)
+    validation = prepare(steps, dataset.validation)
     history = fit(
         network,
-        _prepare(steps, dataset.train),
+        prepare(steps, dataset.train),
         loss=loss,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
@@ -142,9 +142,16 @@ def run(
     )
     metrics = {"validation": evaluate(network, validation, loss)}
     if measure_test:
-        metrics["test"] = evaluate(network, _prepare(steps, dataset.test), loss)
+        metrics["test"] = evaluate(network, prepare(steps, dataset.test), loss)
     source = start_from.sha256 if start_from else None
     return Trained(recipe, dataset, network, steps, history, metrics, source, reinitialized)
+
+
+def prepare(steps: Sequence[Step], split: Split) -> Split:
+    """Return rows as the network gets them, the input steps applied to each."""
+    return dataclasses.replace(
+        split, inputs=apply_steps(steps, split.inputs, np.empty(split.inputs.shape, np.float32))
+    )
 
 
 def check(recipe: Recipe, dataset: Dataset) -> None:
@@ -246,12 +253,6 @@ def _fit_steps(recipe: Recipe, rows: Array) -> tuple[Step, ...]:
         except InputError as error:
             raise RecipeError({f"input[{place}]": str(error)}) from None
     return tuple(steps)
-
-
-def _prepare(steps: Sequence[Step], split: Split) -> Split:
-    return dataclasses.replace(
-        split, inputs=apply_steps(steps, split.inputs, np.empty(split.inputs.shape, np.float32))
-    )
 
 
 def _child(data: Any, part: str, path: str) -> Any:
