@@ -3,20 +3,27 @@
 The `onnx` package is needed for this alone, and imported when it is.
 """
 
+import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import nncore
 from nncore.artifact import Card, Model
 from nncore.config import canonical, to_json
 from nncore.errors import ExportError
 from nncore.files import replace_file
-from nncore.onnx_graph import INPUTS, graph_of
+from nncore.onnx_graph import Graph, Tensor, float32
+from nncore.onnx_layers import apply_layers
 from nncore.predictor import load
+from nncore.preprocessing import Scale, Standardize
 from nncore.publishing import MODEL_FILE, NAME, NUMBER
 from nncore.types import Shape
 
+INPUTS = "inputs"
 # Of 2022: what runs ONNX at all reads them, and there is no operator here that came later.
 OPSET, IR_VERSION = 17, 8
 
@@ -52,7 +59,7 @@ def to_onnx(model: Model, about: dict[str, str] | None = None) -> bytes:
     except ImportError:
         raise ExportError("the package onnx is not installed: pip install 'nnserve[onnx]'") from None
     about = {key: value for key, value in (about or {}).items() if value}
-    graph, output = graph_of(model)
+    graph, output = _graph_of(model)
 
     def value(name: str, shape: Shape) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
@@ -83,6 +90,16 @@ def to_onnx(model: Model, about: dict[str, str] | None = None) -> bytes:
     return data
 
 
+def _graph_of(model: Model) -> tuple[Graph, str]:
+    """Return the graph of a model, and the name of its output: `probabilities`, or `values`."""
+    graph = Graph()
+    x = Tensor(INPUTS, model.network.input_shape)
+    for place, step in enumerate(model.card.input.steps):
+        x = dataclasses.replace(x, name=STEPS[type(step)](graph.inside(f"steps.{place}"), step, x.name))
+    outputs = apply_layers(graph, model.network.layers, model.network.arrays, x)
+    return graph, ACTIVATIONS[model.card.output.kind](graph.inside("output"), outputs.name)
+
+
 def _facts(card: Card) -> dict[str, str]:
     """Return what a card says of the model as texts, but for how it was trained; empty ones are left out."""
     facts = {
@@ -103,3 +120,40 @@ def _name_of(file: Path) -> tuple[str, str]:
     if file.name == MODEL_FILE and NUMBER.fullmatch(folder.name) and NAME.fullmatch(folder.parent.name):
         return folder.parent.name, folder.name
     return file.stem if NAME.fullmatch(file.stem) else "model", ""
+
+
+# The input pipeline, which works on numbers as they are sent.
+
+
+def _scale(graph: Graph, step: Scale, x: str) -> str:
+    return graph.add("Mul", x, graph.constant("factor", float32(1 / step.divide_by)))
+
+
+def _standardize(graph: Graph, step: Standardize, x: str) -> str:
+    centred = graph.add("Sub", x, graph.constant("mean", float32(step.mean)))
+    return graph.add("Div", centred, graph.constant("deviation", float32(step.deviation)))
+
+
+# What is made of the network's outputs, as in `artifact.activate`.
+
+
+def _classes(graph: Graph, x: str) -> str:
+    return graph.give("probabilities", "Softmax", x, axis=1)
+
+
+def _binary(graph: Graph, x: str) -> str:
+    positive = graph.add("Sigmoid", x)
+    negative = graph.add("Sub", graph.constant("one", np.ones((), np.float32)), positive)
+    return graph.give("probabilities", "Concat", negative, positive, axis=1)
+
+
+def _regression(graph: Graph, x: str) -> str:
+    return graph.give("values", "Identity", x)
+
+
+STEPS: dict[type, Callable[[Graph, Any, str], str]] = {Scale: _scale, Standardize: _standardize}
+ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
+    "binary": _binary,
+    "classes": _classes,
+    "regression": _regression,
+}

@@ -14,17 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from nncore import preprocessing
+from nncore import averaging, preprocessing
 from nncore.artifact import Architecture, InputPipeline, Model, Output
 from nncore.cli import main
 from nncore.convolution import Conv2D
 from nncore.datasets import DATASETS
+from nncore.ensemble import Ensemble
 from nncore.errors import ExportError
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.network import LAYERS, Network
 from nncore.normalization import BatchNorm
-from nncore.onnx import to_onnx, write_onnx
-from nncore.onnx_graph import ACTIVATIONS, OPERATORS, STEPS
+from nncore.onnx import ACTIVATIONS, STEPS, to_onnx, write_onnx
+from nncore.onnx_layers import MEANS, OPERATORS
 from nncore.pooling import GlobalAveragePooling, MaxPool2D
 from nncore.predictor import Predictor, load, read_model
 from nncore.preprocessing import Scale, Standardize
@@ -86,8 +87,8 @@ def test_a_shipped_model_answers_as_its_predictor_does(file):
     dataset = DATASETS[predictor.card.recipe["dataset"]]()
     parts = (dataset.train, dataset.validation, dataset.test)
     x = np.concatenate([part.inputs for part in (parts if len(dataset.train) < 10_000 else parts[2:])])
-    # Ten thousand pictures through a convolutional network take a minute, twice.
-    x = x[::10] if "Conv" in operators(data) else x
+    # Ten thousand pictures through an ensemble of convolutional networks take a minute.
+    x = x[:: max(1, 2 * operators(data).count("Conv"))]
     outputs, expected = answers_of(data, x), predictor.predict(x)
     assert_allclose(outputs, expected, rtol=1e-3, atol=5e-6)
     assert_array_equal(outputs.argmax(axis=1), expected.argmax(axis=1))
@@ -120,27 +121,35 @@ SIDE = st.integers(1, 9)
 SHAPE = st.one_of(st.tuples(SIDE), st.tuples(SIDE, SIDE), st.tuples(SIDE, SIDE, st.integers(1, 4)))
 
 
-@st.composite
-def models(draw):
-    """A model of any layers that fit one behind the other, any steps, and any kind of output."""
-    input_shape = shape = draw(SHAPE)
+def line_up(drawn, shape):
+    """Those of the drawn layers that fit one behind the other, and what makes their output flat."""
     layers = []
-    for layer in draw(st.lists(LAYER, min_size=1, max_size=8)):
+    for layer in drawn:
         try:
             shape = layer.output_shape(shape)
         except ValueError:
             continue
         layers.append(layer)
-    layers += [Flatten()] if len(shape) > 1 else []
+    return (*layers, Flatten()) if len(shape) > 1 else tuple(layers)
+
+
+@st.composite
+def models(draw):
+    """A model of any layers that fit, at times with an ensemble, any steps, and any kind of output."""
+    shape = draw(SHAPE)
     kind = draw(st.sampled_from(["regression", "binary", "classes"]))
-    layers.append(Dense({"regression": draw(st.integers(1, 3)), "binary": 1, "classes": 3}[kind]))
+    last = Dense({"regression": draw(st.integers(1, 3)), "binary": 1, "classes": 3}[kind])
+    members = st.lists(st.lists(LAYER, max_size=4), min_size=2, max_size=3)
+    if draw(st.integers(0, 3)):
+        layers = (*line_up(draw(st.lists(LAYER, min_size=1, max_size=8)), shape), last)
+    else:
+        layers = (Ensemble(tuple((*line_up(drawn, shape), last) for drawn in draw(members)), kind),)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    columns = input_shape[-1]
     standardize = Standardize(
-        tuple(rng.normal(0.5, 0.1, columns).tolist()), tuple(rng.uniform(0.2, 2, columns).tolist())
+        tuple(rng.normal(0.5, 0.1, shape[-1]).tolist()), tuple(rng.uniform(0.2, 2, shape[-1]).tolist())
     )
     steps = draw(st.sampled_from([(), (Scale(255.0),), (standardize,), (Scale(255.0), standardize)]))
-    return model_of(filled(layers, input_shape, draw(st.integers(0, 99))), kind, steps)
+    return model_of(filled(layers, shape, draw(st.integers(0, 99))), kind, steps)
 
 
 @settings(max_examples=150)
@@ -149,11 +158,14 @@ def test_any_network_answers_as_its_predictor_does(model, count):
     scaled = any(isinstance(step, Scale) for step in model.card.input.steps)
     x = np.random.default_rng(count).uniform(0, 255 if scaled else 1, (count, *model.network.input_shape))
     expected = Predictor(model).predict(x.astype(np.float32))
-    outputs = answers_of(to_onnx(model), x)
+    data = to_onnx(model)
+    outputs = answers_of(data, x)
     assert outputs.dtype == np.float32
     assert outputs.shape == expected.shape
     size = max(1, np.abs(expected).max(initial=0))
     assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5 * size)
+    graph = onnx.load_model_from_string(data).graph
+    assert {constant.name for constant in graph.initializer} <= {n for node in graph.node for n in node.input}
 
 
 # Every kind of layer for once by itself, where it is known what fails; odd sides tell height from width.
@@ -162,6 +174,7 @@ ALONE = {
     "conv2d": ([Conv2D(3, (2, 5), (3, 1), "same")], (7, 4, 2)),
     "dense": ([Dense(3), Dense(4, bias=False)], (5,)),
     "dropout": ([Dropout(0.5)], (5,)),
+    "ensemble": ([Ensemble(((Dense(3),), (Dense(2), Tanh(), Dense(3)))), Dense(2)], (5,)),
     "flatten": ([Flatten()], (4, 5, 3)),
     "global_average_pooling": ([GlobalAveragePooling()], (4, 5, 3)),
     "max_pool2d": ([MaxPool2D((3, 2), (1, 3))], (7, 9, 2)),
@@ -192,6 +205,20 @@ def test_probabilities_add_up_to_one_also_where_one_is_almost_certain(kind):
     assert_allclose(outputs.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["binary", "classes", "regression"])
+def test_an_ensembles_mean_is_right_also_where_its_members_are_certain(kind):
+    width = 1 if kind == "binary" else 3
+    ensemble = Ensemble(((Dense(width),), (Dense(width),), (Dense(width),)), kind)
+    network = Network([ensemble, Dense(2)], (1,))
+    network.arrays["1.weight"][...] = 1e-2
+    for name, weights in {"0.0.0": [3, 1, 2], "0.1.0": [-1, 2, 1], "0.2.0": [1, 1, 5]}.items():
+        network.arrays[f"{name}.weight"][...] = weights[:width]
+    x = np.array([[-300.0], [-20], [0], [0.5], [20], [300]], np.float32)
+    model = model_of(network)
+    expected = Predictor(model).predict(x)
+    assert_allclose(answers_of(to_onnx(model), x), expected, rtol=1e-5, atol=1e-6)
+
+
 # The graph.
 
 
@@ -199,12 +226,13 @@ def test_every_kind_of_layer_step_and_output_has_its_entry():
     assert OPERATORS.keys() == set(LAYERS.values())
     assert STEPS.keys() == set(preprocessing.STEPS.values())
     assert ACTIVATIONS.keys() == {"binary", "classes", "regression"}
+    assert MEANS.keys() == averaging.MEANS.keys()
     assert ALONE.keys() == LAYERS.keys()
 
 
 def test_a_layer_without_an_entry_is_refused_by_its_name(monkeypatch):
     monkeypatch.delitem(OPERATORS, Tanh)
-    with pytest.raises(ExportError, match=r"network\[1\]: nobody has said what tanh is in ONNX"):
+    with pytest.raises(ExportError, match="layer 1: nobody has said what tanh is in ONNX"):
         to_onnx(read_model(XOR / "model.safetensors"))
 
 
