@@ -90,7 +90,7 @@ def test_a_shipped_model_answers_as_its_predictor_does(file):
     # Ten thousand pictures through an ensemble of convolutional networks take a minute.
     x = x[:: max(1, 2 * operators(data).count("Conv"))]
     outputs, expected = answers_of(data, x), predictor.predict(x)
-    assert_allclose(outputs, expected, rtol=1e-3, atol=5e-6)
+    assert_allclose(outputs, expected, rtol=1e-3, atol=1e-5)
     assert_array_equal(outputs.argmax(axis=1), expected.argmax(axis=1))
 
 
