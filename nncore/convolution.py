@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nncore import ops, windows
+from nncore import ops, windows, winograd
 from nncore.config import choice, number, sides
 from nncore.initializers import INITIALIZERS
 from nncore.layers import Cache, Layer
@@ -38,8 +38,11 @@ class Conv2D(Layer):
         return weight | {"bias": (self.filters,)} if self.bias else weight
 
     def scratch_size(self, input_shape: Shape) -> int:
-        """Return the room for a block of windows."""
-        return self._grid(input_shape).scratch_size(channels_of(input_shape))
+        """Return the room for a block of windows, or of tiles."""
+        grid = self._grid(input_shape)
+        size = grid.scratch_size(channels_of(input_shape))
+        tiling = self._tiling(grid, input_shape)
+        return max(size, tiling.scratch_size()) if tiling else size
 
     def initialize(self, views: Views, rng: np.random.Generator) -> None:
         """Draw the weight by what goes into one output, kh·kw·C; the bias starts at zero."""
@@ -58,22 +61,35 @@ class Conv2D(Layer):
         self, views: Views, gradients: Views, cache: Cache, dy: FloatArray, *, wants_dx: bool = True
     ) -> FloatArray | None:
         """Write the gradients by weight and bias; return dx if wanted."""
-        grid = self._grid(cache.shape[1:])
-        windows.kernel_gradient(_with_channels(cache), dy, grid, gradients["weight"])
         if self.bias:
             ops.sum_rows(dy.reshape(-1, self.filters), out=gradients["bias"])
-        if not wants_dx:
-            return None
-        return windows.picture_gradient(dy, views["weight"], grid).reshape(cache.shape)
+        grid, x, weight = self._grid(cache.shape[1:]), _with_channels(cache), views["weight"]
+        if tiling := self._tiling(grid, cache.shape[1:], len(x)):
+            return tiling.gradients(x, weight, dy, gradients["weight"], wants_dx=wants_dx)
+        windows.kernel_gradient(x, dy, grid, gradients["weight"])
+        return windows.picture_gradient(dy, weight, grid).reshape(cache.shape) if wants_dx else None
 
     def infer(
         self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
     ) -> FloatArray:
         """Return y in `out`."""
-        windows.convolve(_with_channels(x), views["weight"], self._grid(x.shape[1:]), out, scratch)
+        grid = self._grid(x.shape[1:])
+        if tiling := self._tiling(grid, x.shape[1:], len(x)):
+            tiling.convolve(x, views["weight"], out, scratch)
+        else:
+            windows.convolve(_with_channels(x), views["weight"], grid, out, scratch)
         if self.bias:
             ops.add_to_channels(out, views["bias"])
         return out
+
+    def _tiling(
+        self, grid: windows.Grid, shape: Shape, pictures: int = winograd.FEWEST_PICTURES
+    ) -> winograd.Winograd | None:
+        """Return how to go about it in tiles, None where windows are quicker."""
+        channels = channels_of(shape)
+        if pictures < winograd.FEWEST_PICTURES or not winograd.suits(grid, channels, self.filters):
+            return None
+        return winograd.Winograd(grid, channels, self.filters)
 
     def _grid(self, shape: Shape) -> windows.Grid:
         if len(shape) not in (2, 3):

@@ -113,7 +113,7 @@ def _moments(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _count(x: FloatArray) -> int:
     """Return the numbers of a channel; one where there are none, to divide by."""
-    return max(x.size // x.shape[-1], 1)
+    return max(int(x.size) // x.shape[-1], 1)
 
 
 def _transform(

@@ -24,6 +24,7 @@ NNCORE = [
     "nncore.parameters",
     "nncore.layers",
     "nncore.windows",
+    "nncore.winograd",
     "nncore.convolution",
     "nncore.pooling",
     "nncore.normalization",
