@@ -47,7 +47,7 @@ class Layer(ABC):
         return math.prod(self.output_shape(input_shape))
 
     def kept_size(self, input_shape: Shape) -> int:
-        """Return how many numbers an example's `forward` leaves behind for `backward`, its output included."""
+        """Return how many numbers of an example `forward` leaves for `backward`, its output included."""
         return self.numbers(input_shape)
 
     def scratch_size(self, input_shape: Shape) -> int:

@@ -113,7 +113,8 @@ def _moments(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _count(x: FloatArray) -> int:
     """Return the numbers of a channel; one where there are none, to divide by."""
-    return max(int(x.size) // x.shape[-1], 1)
+    count: int = x.size // x.shape[-1]
+    return max(count, 1)
 
 
 def _transform(
