@@ -1,5 +1,6 @@
 """Ensemble: several networks asked the same, and the mean of what they say (Hansen & Salamon 1990)."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,18 @@ MOST_ROWS = 128
 MOST_ROOM = 1 << 20
 
 
-class _Room(NamedTuple):
-    """How many rows are worked on at once, and the numbers a row and all of them together need room for."""
+class _Way(NamedTuple):
+    """How `infer` goes: how many rows at once, and the numbers that need room.
+
+    `widest` and `answers` are those of a row, `shared` those that all rows need together; `shapes` are the
+    outputs of each layer of each member.
+    """
 
     rows: int
     widest: int
     answers: int
     shared: int
+    shapes: tuple[tuple[Shape, ...], ...]
 
     @property
     def size(self) -> int:
@@ -80,7 +86,7 @@ class Ensemble(Layer):
 
     def scratch_size(self, input_shape: Shape) -> int:
         """Return the room for a block of rows on their way through one member, and for all answers."""
-        return self._room(input_shape).size
+        return _way(self.members, input_shape).size
 
     def initialize(self, views: Views, rng: np.random.Generator) -> None:
         """Draw the first weights, member by member."""
@@ -126,19 +132,20 @@ class Ensemble(Layer):
         self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
     ) -> FloatArray:
         """Return y in `out`, a block of rows at a time."""
-        room = self._room(x.shape[1:])
+        way = _way(self.members, x.shape[1:])
         if scratch is None:
-            room = room._replace(rows=min(room.rows, max(len(x), 1)))
-            scratch = np.empty(room.size, x.dtype)
-        members = list(zip(self.members, self._views(views), strict=True))
-        width = room.rows * room.widest
+            way = way._replace(rows=min(way.rows, max(len(x), 1)))
+            scratch = np.empty(way.size, x.dtype)
+        inner = self._views(views)
+        width = way.rows * way.widest
         buffers, rest = (scratch[:width], scratch[width : 2 * width]), scratch[2 * width :]
-        for start in range(0, len(x), room.rows):
-            block = x[start : start + room.rows]
-            answers = rest[: room.answers * len(block)].reshape(len(members), len(block), -1)
-            for (layers, own), answer in zip(members, answers, strict=True):
-                answer[...] = _infer(layers, own, block, buffers, rest[room.answers * room.rows :])
-            out[start : start + room.rows] = MEANS[self.output](answers)
+        for start in range(0, len(x), way.rows):
+            block = x[start : start + way.rows]
+            answers = rest[: way.answers * len(block)].reshape(len(self.members), len(block), -1)
+            shared = rest[way.answers * way.rows :]
+            for member in zip(self.members, inner, way.shapes, answers, strict=True):
+                _infer(*member, block, buffers, shared)
+            out[start : start + way.rows] = MEANS[self.output](answers)
         return out
 
     def _plans(self, input_shape: Shape) -> list[sequence.Plan]:
@@ -159,16 +166,23 @@ class Ensemble(Layer):
         members = sequence.split(views, len(self.members))
         return [sequence.split(own, len(layers)) for layers, own in zip(self.members, members, strict=True)]
 
-    def _room(self, input_shape: Shape) -> _Room:
-        widest = answers = shared = 0
-        for layers in self.members:
-            shape = input_shape
-            for layer in layers:
-                shared = max(shared, layer.scratch_size(shape))
-                shape = layer.output_shape(shape)
-                widest = max(widest, math.prod(shape))
-            answers += math.prod(shape)
-        return _Room(min(MOST_ROWS, max(1, MOST_ROOM // (2 * widest + answers))), widest, answers, shared)
+
+# A request of one row would take a tenth longer if shapes were told anew.
+@functools.lru_cache(maxsize=64)
+def _way(members: tuple[tuple[Layer, ...], ...], input_shape: Shape) -> _Way:
+    widest = answers = shared = 0
+    shapes = []
+    for layers in members:
+        shape, outputs = input_shape, []
+        for layer in layers:
+            shared = max(shared, layer.scratch_size(shape))
+            shape = layer.output_shape(shape)
+            outputs.append(shape)
+            widest = max(widest, math.prod(shape))
+        shapes.append(tuple(outputs))
+        answers += math.prod(shape)
+    rows = min(MOST_ROWS, max(1, MOST_ROOM // (2 * widest + answers)))
+    return _Way(rows, widest, answers, shared, tuple(shapes))
 
 
 def _named(members: Iterable[Mapping[str, Shape]]) -> dict[str, Shape]:
@@ -180,16 +194,18 @@ def _named(members: Iterable[Mapping[str, Shape]]) -> dict[str, Shape]:
 def _infer(
     layers: Sequence[Layer],
     views: Sequence[Views],
+    shapes: Sequence[Shape],
+    answer: FloatArray,
     x: FloatArray,
     buffers: Sequence[FloatArray],
     scratch: FloatArray,
-) -> FloatArray:
-    """Return a member's outputs: each layer writes into the one of two buffers in which its input is not."""
+) -> None:
+    """Write a member's answer; each layer works in the one of two buffers in which its input is not."""
     here, there = buffers
-    for layer, own in zip(layers, views, strict=True):
-        shape = (len(x), *layer.output_shape(x.shape[1:]))
-        y = layer.infer(own, x, there[: math.prod(shape)].reshape(shape), scratch)
+    for layer, own, shape in zip(layers, views, shapes, strict=True):
+        size = len(x) * math.prod(shape)
+        y = layer.infer(own, x, there[:size].reshape(len(x), *shape), scratch)
         if np.may_share_memory(y, there):
             here, there = there, here
         x = y
-    return x
+    answer[...] = x
