@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _check_alike(first_file: Path, first: Card, file: Path, card: Card) -> None:
     mine, theirs = to_json(first), to_json(card)
     for path in ALIKE:
         here, there = _at(mine, path), _at(theirs, path)
-        if here != there:
+        if not _same(here, there):
             said = f"is {_tell(there)}, and {_tell(here)} in {first_file}"
             if _tell(here) == _tell(there):
                 said = f"is not that of {first_file}"
@@ -93,6 +94,17 @@ def _at(data: Any, path: str) -> Any:
     for part in path.split("."):
         data = data.get(part) if isinstance(data, dict) else None
     return data
+
+
+def _same(here: Any, there: Any) -> bool:
+    """Say whether two are the same; numbers that two kinds of CPU have reckoned differ in their last bits."""
+    if isinstance(here, float) and isinstance(there, float):
+        return math.isclose(here, there, rel_tol=1e-9, abs_tol=1e-12)
+    if isinstance(here, dict) and isinstance(there, dict):
+        return here.keys() == there.keys() and all(_same(here[key], there[key]) for key in here)
+    if isinstance(here, list) and isinstance(there, list):
+        return len(here) == len(there) and all(map(_same, here, there))
+    return bool(here == there)
 
 
 def _tell(value: Any) -> str:

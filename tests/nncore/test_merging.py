@@ -171,6 +171,16 @@ def test_a_card_that_says_something_else_is_refused(home, take_apart, tmp_path, 
         merge([file_of(home, "second"), other])
 
 
+def test_input_steps_that_differ_in_their_last_bits_are_the_same(home, take_apart, tmp_path):
+    file = take_apart(file_of(home, "third").read_bytes())
+    mean = file.card["input"]["steps"][0]["mean"]
+    mean[0] = np.nextafter(mean[0], 100)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(file.bytes())
+    model = merge([file_of(home, "second"), other])
+    assert model.card.input == from_bytes(file_of(home, "second").read_bytes()).card.input
+
+
 def test_models_of_another_dataset_of_the_same_name_are_refused(home, monkeypatch):
     monkeypatch.setitem(DATASETS, "exam", DATASETS["xor"])
     with pytest.raises(InputError, match=r"second/1/.*: was not trained on the dataset 'xor' that is here"):
