@@ -27,13 +27,15 @@ from threadpoolctl import threadpool_info
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from nncore.allocation import keep_freed_memory
 from nncore.datasets import DATASETS, Split
+from nncore.evaluation import forward_all
 from nncore.layers import Dense, ReLU
 from nncore.losses import LOSSES
 from nncore.network import Network
 from nncore.optimizers import SGD, Adam, Optimizer
 from nncore.randomness import stream
-from nncore.training import fit, forward_all
+from nncore.training import fit
 
 SETTINGS = {"784-100-10, batch 32": (100, 32), "784-100-10, batch 128": (100, 128)}
 SETTINGS |= {"784-800-10, batch 128": (800, 128)}
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="epochs a turn (1)")
     parser.add_argument("--only", nargs="+", default=(), help='settings with these words: "batch 32" adam')
     options = parser.parse_args()
+    keep_freed_memory()
     trainers = {name: train for name, (module, train) in PACKAGES.items() if importlib.util.find_spec(module)}
     # What NumPy's BLAS takes the processor for decides how fast its matrix products are.
     for blas in threadpool_info():
