@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncore.config import (
-    MOST_OBJECTS,
     MOST_PROBLEMS,
     choice,
     from_json,
