@@ -22,6 +22,8 @@ class BatchNorm(Layer):
     are running ones, which each batch moves by a share of 1 - `momentum`.
     """
 
+    works_in_place = True
+
     momentum: float = number(0.9, minimum=0, below=1)
     epsilon: float = number(1e-5, above=0, maximum=1)
 
@@ -104,7 +106,7 @@ def _moments(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean = ops.sum_channels(wide, x.shape[-1]) / count
     square = np.zeros(wide.shape[1], x.dtype)
     means = ops.across(mean, wide)
-    for block, room in _blocks(wide):
+    for block, room in _blocks_with_room(wide):
         np.subtract(wide[block], means, out=room)
         room *= room
         square += ops.sum_rows(room)
@@ -123,7 +125,7 @@ def _transform(
     """Write (x - mean) · factor + shift into `out`, which may be x."""
     wide, target = ops.wide_rows(x), ops.wide_rows(out)
     means, factors, shifts = (ops.across(vector, wide) for vector in (mean, factor, shift))
-    for block, _ in _blocks(wide):
+    for block in _blocks(wide):
         y = np.subtract(wide[block], means, out=target[block])
         y *= factors
         y += shifts
@@ -135,7 +137,7 @@ def _sums(x: FloatArray, mean: FloatArray, dy: FloatArray) -> tuple[FloatArray, 
     wide, wide_dy, channels = ops.wide_rows(x), ops.wide_rows(dy), x.shape[-1]
     means = ops.across(mean, wide)
     product = np.zeros(wide.shape[1], x.dtype)
-    for block, room in _blocks(wide):
+    for block, room in _blocks_with_room(wide):
         np.subtract(wide[block], means, out=room)
         room *= wide_dy[block]
         product += ops.sum_rows(room)
@@ -155,17 +157,23 @@ def _back_through_moments(
     wide, wide_dy, wide_dx = ops.wide_rows(x), ops.wide_rows(dy), ops.wide_rows(dx)
     factors, slopes = ops.across(factor, wide), ops.across(slope, wide)
     constants = ops.across(-factor * mean_dy - slope * mean, wide)
-    for block, room in _blocks(wide):
+    for block, room in _blocks_with_room(wide):
         np.multiply(wide[block], slopes, out=room)
         room += constants
         y = np.multiply(wide_dy[block], factors, out=wide_dx[block])
         y += room
 
 
-def _blocks(wide: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+def _blocks(wide: FloatArray) -> Iterator[slice]:
+    """Yield slices of rows."""
+    rows = max(1, BLOCK // wide.shape[1])
+    for start in range(0, len(wide), rows):
+        yield slice(start, min(start + rows, len(wide)))
+
+
+def _blocks_with_room(wide: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
     """Yield slices of rows, each with room for them."""
     rows = max(1, BLOCK // wide.shape[1])
     room = np.empty((min(rows, len(wide)), wide.shape[1]), wide.dtype)
-    for start in range(0, len(wide), rows):
-        block = slice(start, min(start + rows, len(wide)))
-        yield block, room[: block.stop - start]
+    for block in _blocks(wide):
+        yield block, room[: block.stop - block.start]

@@ -60,11 +60,12 @@ class MaxPool2D(Layer):
     ) -> FloatArray:
         """Return y in `out`."""
         grid = self._grid(x.shape[1:])
-        for i in range(grid.kernel[0]):
-            rows = x[:, _every(i, grid, 0)]
-            for j in range(grid.kernel[1]):
-                here = rows[:, :, _every(j, grid, 1)]
-                np.maximum(out, here, out=out) if i or j else np.copyto(out, here)
+        rows = [x[:, _every(i, grid, 0)] for i in range(grid.kernel[0])]
+        first, *others = [row[:, :, _every(j, grid, 1)] for row in rows for j in range(grid.kernel[1])]
+        if not others:
+            np.copyto(out, first)
+        for here in others:
+            first = np.maximum(first, here, out=out)
         return out
 
     def _grid(self, shape: Shape) -> windows.Grid:
