@@ -55,6 +55,7 @@ NNCORE = [
     "nncore.memory",
     "nncore.recipe",
     "nncore.artifact",
+    "nncore.folding",
     "nncore.predictor",
     "nncore.merging",
     "nncore.gradcheck",
