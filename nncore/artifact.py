@@ -149,14 +149,18 @@ def known_answers(network: Network, steps: Sequence[Step], inputs: Array, kind: 
     return KnownAnswers(few.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
 
 
-def activate(outputs: FloatArray, kind: str) -> FloatArray:
-    """Return, in a new array, what a caller sees: probabilities (N, classes), or values (N, K)."""
+def activate(outputs: FloatArray, kind: str, out: FloatArray | None = None) -> FloatArray:
+    """Return, in `out` or a new array, what a caller sees: probabilities (N, classes), or values (N, K)."""
+    if out is None:
+        out = np.empty((len(outputs), 2) if kind == "binary" else outputs.shape, outputs.dtype)
     if kind == "classes":
-        return ops.softmax(outputs)
+        return ops.softmax(outputs, out=out)
     if kind == "binary":
-        positive = ops.sigmoid(outputs)
-        return np.concatenate([1 - positive, positive], axis=1)
-    return outputs.copy()
+        ops.sigmoid(outputs, out=out[:, 1:])
+        np.subtract(1, out[:, 1:], out=out[:, :1])
+        return out
+    np.copyto(out, outputs)
+    return out
 
 
 def to_bytes(model: Model) -> bytes:

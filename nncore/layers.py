@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,11 @@ class Layer(ABC):
     """What a network asks of a layer. Shapes are those of one example, without the batch axis.
 
     What is not abstract fits a layer that keeps the shape, learns nothing and needs no room to work in.
+
+    `works_in_place` says that `infer` may be given an `out` that lies where x does.
     """
+
+    works_in_place: ClassVar[bool] = False
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one output, or raise ValueError that says what would be right.
@@ -135,6 +139,8 @@ class Dense(Layer):
 
 class _Activation(Layer):
     """y = f(x), elementwise, where the slope f' can be told from y alone."""
+
+    works_in_place = True
 
     def forward(
         self, views: Views, x: FloatArray, rng: np.random.Generator | None

@@ -1,6 +1,5 @@
 """A predictor: a frozen, thread-safe, inference-only form of a network."""
 
-import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,20 @@ import numpy as np
 
 from nncore.artifact import MOST_FILE_BYTES, Card, Model, activate, from_bytes
 from nncore.errors import ArtifactError, InputError
-from nncore.layers import Dropout
+from nncore.folding import fold_batch_norms
 from nncore.network import Network
 from nncore.preprocessing import apply_steps
+from nncore.program import Program
 from nncore.types import Array, FloatArray
-
-# Rows sent through the network at a time: enough for BLAS. Of a network so wide that they would take more
-# than 16 MB a thread, fewer.
-CHUNK = 128
-MOST_BUFFERED = 4 << 20
+from nncore.workspace import Workspace
 
 
 class Predictor:
     """Answers for arrays; any number of threads may ask at once.
 
-    The weights are a read-only copy, `network`; Dropout is gone, and each thread works in buffers of its own.
+    The weights are a read-only copy, `network`. What answers is `served`: it has BatchNorm folded into the
+    layers before it, where that is exact, and is `network` itself where nothing was to be folded. Dropout is
+    gone, and each thread works in buffers of its own.
     """
 
     def __init__(self, model: Model) -> None:
@@ -31,20 +29,11 @@ class Predictor:
         self._input_shape = model.network.input_shape
         self.network = Network(model.network.layers, model.network.input_shape)
         self.network.flat[...] = model.network.flat
-        self.network.flat.flags.writeable = False
-        views = self.network.views_of(self.network.arrays)
-        for layer_views in views:
-            for array in layer_views.values():
+        self.served = fold_batch_norms(self.network)
+        for network in (self.network, self.served):
+            for array in (network.flat, *network.arrays.values()):
                 array.flags.writeable = False
-        self._layers = [
-            (layer, layer_views, shape)
-            for layer, layer_views, shape in zip(
-                model.network.layers, views, model.network.layer_shapes, strict=True
-            )
-            if not isinstance(layer, Dropout)
-        ]
-        self._shapes = [self._input_shape, *(shape for _, _, shape in self._layers)]
-        self._chunk = min(CHUNK, max(1, MOST_BUFFERED // sum(map(math.prod, self._shapes))))
+        self.program = Program(self.served)
         self._local = threading.local()
 
     def predict(self, x: Array) -> FloatArray:
@@ -55,10 +44,23 @@ class Predictor:
         """
         if x.shape[1:] != self._input_shape:
             raise InputError(f"inputs must have shape {self._input_shape}, not {x.shape[1:]}")
-        chunk = self._chunk
-        starts = range(0, max(len(x), 1), chunk)
-        parts = [self._predict_chunk(x[start : start + chunk], start) for start in starts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        width = 2 if self.card.output.kind == "binary" else self.served.output_shape[0]
+        outputs = np.empty((len(x), width), np.float32)
+        # Overflow is looked for in the outputs, and reported with its place.
+        with np.errstate(all="ignore"):
+            for start in range(0, len(x), self.program.rows_at_once):
+                part = slice(start, start + self.program.rows_at_once)
+                self._predict(x[part], outputs[part], start)
+        return outputs
+
+    def workspace(self, count: int) -> Workspace:
+        """Return the calling thread's own workspace, which has room for so many rows."""
+        space: Workspace | None = getattr(self._local, "workspace", None)
+        if space is None or space.rows < count:
+            # One row is the common request, and a thread that only ever sees one stays small.
+            space = Workspace(self.program, 1 if count == 1 else self.program.rows_at_once)
+            self._local.workspace = space
+        return space
 
     def verify(self) -> None:
         """Replay the card's known answers; raises ArtifactError where one is wrong."""
@@ -86,31 +88,13 @@ class Predictor:
                 f"known answer {worst} is wrong: {outputs[worst]} instead of {expected[worst]}"
             )
 
-    def _predict_chunk(self, x: Array, start: int) -> FloatArray:
-        # Overflow is looked for in the outputs, and reported with its place.
-        with np.errstate(all="ignore"):
-            outputs = activate(self._forward(x), self.card.output.kind)
-        if not np.isfinite(outputs).all():
-            place = start + int(np.isfinite(outputs).all(axis=1).argmin())
+    def _predict(self, x: Array, out: FloatArray, start: int) -> None:
+        workspace = self.workspace(len(x))
+        apply_steps(self.card.input.steps, x, workspace.inputs(len(x)))
+        activate(workspace.run(), self.card.output.kind, out)
+        if not np.isfinite(out).all():
+            place = start + int(np.isfinite(out).all(axis=1).argmin())
             raise InputError(f"example {place} has numbers so large that the answer overflows a 32-bit float")
-        return outputs
-
-    def _forward(self, x: Array) -> FloatArray:
-        """Return raw outputs; valid until the thread's next call."""
-        count = len(x)
-        if getattr(self._local, "rows", -1) < count:
-            self._allocate(count)
-        buffers = self._local.buffers
-        y = apply_steps(self.card.input.steps, x, buffers[0][:count])
-        for (layer, views, _), buffer in zip(self._layers, buffers[1:], strict=True):
-            y = layer.infer(views, y, buffer[:count])
-        return y
-
-    def _allocate(self, count: int) -> None:
-        # One row is the common request, and a thread that only ever sees one stays small.
-        rows = 1 if count == 1 else self._chunk
-        self._local.buffers = [np.empty((rows, *shape), np.float32) for shape in self._shapes]
-        self._local.rows = rows
 
 
 def answers(card: Card, outputs: FloatArray) -> list[dict[str, Any]]:

@@ -56,6 +56,8 @@ NNCORE = [
     "nncore.recipe",
     "nncore.artifact",
     "nncore.folding",
+    "nncore.program",
+    "nncore.workspace",
     "nncore.predictor",
     "nncore.merging",
     "nncore.gradcheck",

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import sys
 import threading
 import tracemalloc
@@ -10,18 +11,69 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore import predictor as module
-from nncore.artifact import Architecture, InputPipeline, Model, activate, describe, to_bytes
+from nncore.artifact import Architecture, InputPipeline, KnownAnswers, Model, activate, to_bytes
+from nncore.convolution import Conv2D
+from nncore.ensemble import Ensemble
 from nncore.errors import ArtifactError, InputError
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from nncore.network import Network
-from nncore.optimizers import Adam
-from nncore.predictor import CHUNK, MOST_BUFFERED, Predictor, answers, load, read_model
-from nncore.preprocessing import apply_steps
-from nncore.recipe import Recipe, run
+from nncore.normalization import BatchNorm
+from nncore.pooling import GlobalAveragePooling, MaxPool2D
+from nncore.predictor import Predictor, answers, load, read_model
+from nncore.preprocessing import ResizedPicture, Scale, apply_steps
+from nncore.program import CACHED, MOST_BUFFERED
+from nncore.program import MOST_ROWS as CHUNK
 
-NAMES = ["xor", "line", "showcase"]
+NAMES = ["xor", "line", "showcase", "pictures", "ensemble"]
 every_model = pytest.mark.parametrize("name", NAMES)
 SIZES = [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 10 * CHUNK]
+
+CONVOLUTIONS = (
+    *(Conv2D(4, 2, padding="same", bias=False), BatchNorm(), ReLU()),
+    *(Conv2D(5, 2, padding="same"), MaxPool2D(2, 1), ReLU(), BatchNorm(), Flatten()),
+    *(Dense(6, bias=False), BatchNorm(), Tanh(), Dropout(0.2), Dense(3)),
+)
+
+
+def drawn(model, layers):
+    """Return a model like another but with these layers, their numbers drawn, statistics included."""
+    network = Network(layers, model.network.input_shape)
+    rng = np.random.default_rng(0)
+    for name, array in network.arrays.items():
+        array[...] = rng.uniform(0.5, 2, array.shape)
+        if not name.endswith("variance"):
+            array *= rng.choice([-1, 1], array.shape)
+    card = dataclasses.replace(model.card, architecture=Architecture(network.input_shape, network.layers))
+    x = inputs_for(model, 3)
+    known = KnownAnswers(x.tolist(), reference(Model(card, network), x).tolist(), 1e-4)
+    return Model(dataclasses.replace(card, known_answers=known), network)
+
+
+@pytest.fixture(scope="module")
+def pictures(showcase):
+    """Every kind of layer that looks at pictures: some BatchNorm can be folded away, and one cannot."""
+    return drawn(showcase, CONVOLUTIONS)
+
+
+@pytest.fixture(scope="module")
+def ensemble(showcase):
+    """Members that end and begin with each kind of layer there is; what they are asked must stay as it is."""
+    members = (
+        CONVOLUTIONS,
+        (Flatten(), Sigmoid(), Dense(3), Tanh()),
+        (Tanh(), Flatten(), Dense(4, bias=False), BatchNorm(), Dense(3), Dropout(0.1)),
+        (ReLU(), Dropout(0.1), MaxPool2D((2, 1)), Flatten(), Dense(3)),
+        (GlobalAveragePooling(), BatchNorm()),
+        (MaxPool2D((2, 4)), Flatten()),
+    )
+    colourful = dataclasses.replace(showcase.card.input, picture=ResizedPicture(2, 4, 3))
+    card, shape = dataclasses.replace(showcase.card, input=colourful), (2, 4, 3)
+    return drawn(Model(card, Network([Flatten()], shape)), (BatchNorm(), Ensemble(members), Dense(3)))
+
+
+@pytest.fixture(scope="module")
+def models(models, pictures, ensemble):
+    return models | {"pictures": pictures, "ensemble": ensemble}
 
 
 def inputs_for(model, count, seed=0, dtype=np.float32):
@@ -90,11 +142,18 @@ def test_numbers_of_any_kind_are_taken(models, name, dtype):
 layers = st.one_of(
     st.builds(Dense, st.integers(1, 6), st.booleans()),
     st.builds(Dropout, st.floats(0, 0.9)),
-    st.sampled_from([Flatten(), ReLU(), Sigmoid(), Tanh()]),
+    st.sampled_from([Flatten(), ReLU(), Sigmoid(), Tanh(), BatchNorm()]),
 )
+members = st.lists(layers, max_size=4).map(lambda row: (*row, Dense(3)))
+ensembles = st.builds(Ensemble, st.lists(members, min_size=2, max_size=3).map(tuple))
 
 
-@given(st.lists(layers, max_size=6), st.sampled_from([(3,), (2, 3)]), st.integers(0, 300), st.integers(0, 99))
+@given(
+    st.lists(layers | ensembles, max_size=6),
+    st.sampled_from([(3,), (2, 3)]),
+    st.integers(0, 300),
+    st.integers(0, 99),
+)
 def test_any_network_answers_as_its_forward_pass_does(line, middle, shape, count, seed):
     network = Network([Flatten(), *middle, Dense(2)], shape)
     network.initialize(np.random.default_rng(seed))
@@ -112,17 +171,16 @@ def test_any_network_answers_as_its_forward_pass_does(line, middle, shape, count
 def test_a_predictor_does_not_follow_its_network_and_nobody_can_write_to_it(models, name):
     network = models[name].network
     other = Model(models[name].card, Network(network.layers, network.input_shape))
-    other.network.parameters.flat[...] = network.parameters.flat
+    other.network.flat[...] = network.flat
     predictor = Predictor(other)
     before = predictor.predict(inputs_for(other, 4))
-    other.network.parameters.flat[...] = 0
+    other.network.flat[...] = 0
     assert_array_equal(predictor.predict(inputs_for(other, 4)), before)
-    arrays = [array for _, views, _ in predictor._layers for array in views.values()]
-    assert len(arrays) == len(network.parameters)
-    assert_array_equal(predictor.network.parameters.flat, network.parameters.flat)
-    for array in [*arrays, *predictor.network.parameters.values(), predictor.network.parameters.flat]:
-        with pytest.raises(ValueError, match="read-only"):
-            array[...] = 0
+    assert_array_equal(predictor.network.flat, network.flat)
+    for mine in (predictor.network, predictor.served):
+        for array in [mine.flat, *mine.arrays.values()]:
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
 
 
 @pytest.fixture
@@ -167,16 +225,71 @@ def test_a_large_batch_needs_little_more_memory_than_its_answers(showcase):
     outputs = predictor.predict(x)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # The parts, and the whole that they are put together to.
-    assert peak < 2 * outputs.nbytes + 200_000 < whole
+    assert peak < outputs.nbytes + 20_000 < whole
 
 
 def test_a_thread_that_asks_for_one_row_at_a_time_stays_small(showcase):
     predictor = Predictor(showcase)
     predictor.predict(inputs_for(showcase, 1))
-    small = sum(buffer.nbytes for buffer in predictor._local.buffers)
+    assert predictor.workspace(1).rows == 1
     predictor.predict(inputs_for(showcase, 2))
-    assert sum(buffer.nbytes for buffer in predictor._local.buffers) == CHUNK * small
+    assert predictor.workspace(1).rows == CHUNK
+
+
+# For operands of different shapes NumPy takes room for 8,192 numbers of each, however many there are.
+NUMPYS_OWN = 2 * 4 * 8192
+
+
+@pytest.mark.parametrize("count", [1, 20, 500])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Flatten(), Dense(200), ReLU(), Dropout(0.5), Dense(90, bias=False), BatchNorm(), Tanh(), Dense(3)],
+        [BatchNorm(), Conv2D(6, 5), MaxPool2D(), BatchNorm(), Conv2D(9, 3), ReLU(), Flatten(), Dense(3)],
+    ],
+)
+def test_a_warm_call_allocates_next_to_nothing_but_its_answer(showcase, layers, count):
+    card = dataclasses.replace(showcase.card, input=InputPipeline((0, 255), None, (Scale(255.0),)))
+    model = drawn(Model(card, Network(layers, (28, 28, 1))), layers)
+    predictor, x = Predictor(model), inputs_for(model, count)
+    predictor.predict(x)
+    tracemalloc.start()
+    outputs = predictor.predict(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < outputs.nbytes + NUMPYS_OWN + 6_000
+
+
+# What is served is not what was trained.
+
+
+def test_batch_norm_is_folded_away_and_the_network_is_still_what_was_trained(pictures):
+    predictor = Predictor(pictures)
+    assert sum(isinstance(layer, BatchNorm) for layer in predictor.served.layers) == 1
+    assert predictor.network.layers == CONVOLUTIONS
+    assert_array_equal(predictor.network.flat, pictures.network.flat)
+    assert not any(isinstance(stage.layer, Dropout) for stage in predictor.program.stages)
+
+
+def test_where_nothing_is_folded_there_are_no_second_weights(showcase):
+    predictor = Predictor(showcase)
+    assert predictor.served is predictor.network
+    for stage in predictor.program.stages:
+        for array in stage.views.values():
+            assert np.shares_memory(array, predictor.network.flat)
+
+
+def test_threads_share_no_buffers(pictures):
+    predictor = Predictor(pictures)
+    spaces = []
+    threads = [threading.Thread(target=lambda: spaces.append(predictor.workspace(2))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rooms = [[*space.buffers, space.scratch] for space in spaces]
+    for mine, theirs in itertools.combinations(rooms, 2):
+        assert not any(np.shares_memory(a, b) for a in mine for b in theirs)
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 3), (1, 2, 1), (0, 3), ()])
@@ -244,17 +357,18 @@ def test_no_more_of_a_file_is_read_than_may_be(xor, tmp_path, monkeypatch):
         load(path)
 
 
-def test_a_wide_network_takes_no_more_memory_for_many_rows_than_is_allowed():
-    """A thousand layers of a thousand numbers: at 128 rows they would take half a gigabyte a thread."""
-    layers = (Dense(1000), *[ReLU()] * 900, Dense(1))
-    recipe = Recipe("line", layers, "mean_squared_error", Adam(), epochs=1, batch_size=256)
-    predictor = Predictor(describe(run(recipe)))
-    x = np.linspace(-1, 1, 300, dtype=np.float32).reshape(-1, 1)
+def test_a_wide_network_takes_no_more_memory_for_many_rows_than_is_allowed(line):
+    """Two layers of a hundred thousand numbers: at 128 rows they would take a hundred megabytes a thread."""
+    wide = drawn(line, (Dense(100_000), Tanh(), *[Dense(30)] * 2, Dense(1)))
+    predictor = Predictor(wide)
+    x = inputs_for(wide, 300)
 
     tracemalloc.start()
     outputs = predictor.predict(x)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak < 4 * MOST_BUFFERED * 1.1
-    assert_allclose(outputs, [predictor.predict(row[None])[0] for row in x], rtol=1e-5)
+    weights = predictor.network.flat.size
+    assert CACHED < weights < MOST_BUFFERED
+    assert peak < 4 * weights * 1.1
+    assert_allclose(outputs, [predictor.predict(row[None])[0] for row in x], rtol=1e-3, atol=1e-2)
