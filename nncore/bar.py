@@ -12,16 +12,21 @@ TICKS = 1000
 
 
 class Bar(Callback):
-    """A bar with loss, accuracy and time left; where nobody watches, a line an epoch instead."""
+    """A bar with loss, accuracy and time left; where nobody watches, a line an epoch instead.
 
-    def __init__(self, epochs: int) -> None:
+    With a name it is one of several at once: all that it says begins with it, and its end is a line.
+    """
+
+    def __init__(self, epochs: int, name: str = "") -> None:
         self.epochs, self.done = epochs, 0
+        self.name = f"{name}: " if name else ""
         self.watched = sys.stderr.isatty()
         self.measured = self.moving = False
         self.bar = tqdm(
             total=epochs * TICKS,
             disable=not self.watched,
-            bar_format="{percentage:3.0f}% {bar} {elapsed} < {remaining}{postfix}",
+            leave=not name,
+            bar_format=self.name + "{percentage:3.0f}% {bar} {elapsed} < {remaining}{postfix}",
         )
 
     def __enter__(self) -> "Bar":
@@ -29,12 +34,18 @@ class Bar(Callback):
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+        if self.name and self.measured and self.watched:
+            tqdm.write(f"{self.name}{self.bar.postfix}", file=sys.stderr)
 
     def on_resume(self, epochs: Sequence[Epoch]) -> None:
         """Say from where the run goes on."""
-        self.done = len(epochs)
+        self.resumed(len(epochs))
+
+    def resumed(self, done: int) -> None:
+        """Say after how many epochs the run goes on."""
+        self.done = done
         with self.bar.external_write_mode():
-            print(f"Resumed after epoch {self.done} of {self.epochs}.", flush=True)
+            print(f"{self.name}Resumed after epoch {done} of {self.epochs}.", flush=True)
 
     def on_batch(self, batch: int, batches: int, loss: float) -> None:
         """Move the bar."""
@@ -56,11 +67,13 @@ class Bar(Callback):
         text = f"epoch {epoch.number}/{self.epochs}, loss {epoch.loss:.4f}"
         score = figures_text({name: value for name, value in epoch.validation.items() if name != "loss"})
         if self.watched:
+            # Not of every batch is a bar told whose run is another process.
+            self.bar.update(TICKS * self.done - self.bar.n)
             # No more than leaves room for the bar in a terminal of 80 columns.
             self.bar.set_postfix_str(f"{text}, {score}")
         else:
             loss = epoch.validation["loss"]
-            print(f"{text}, validation loss {loss:.4f}, {score}", file=sys.stderr, flush=True)
+            print(f"{self.name}{text}, validation loss {loss:.4f}, {score}", file=sys.stderr, flush=True)
 
     def _ticks(self, batch: int, batches: int) -> int:
         return TICKS * self.done + TICKS * batch // batches
