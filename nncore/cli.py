@@ -30,7 +30,7 @@ from nncore.onnx import write_onnx
 from nncore.predictor import Predictor, answers, load
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
 from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe, run
-from nncore.resuming import checkpoints_of
+from nncore.resuming import checkpoints_of, members_of
 from nncore.training import History
 
 MODEL_HELP = "a model file, a version's folder, or a model's folder: its newest version"
@@ -90,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--start-from", type=Path, metavar="MODEL", help=f"train on from the weights of {MODEL_HELP}"
+    )
+    train.add_argument(
+        "--members",
+        type=int,
+        metavar="N",
+        help="train it N times, with N seeds from the recipe's on, and make an ensemble of them",
+    )
+    train.add_argument(
+        "--processes", type=int, metavar="N", help="how many members at a time (default: one a core)"
     )
     train.set_defaults(command=_train)
 
@@ -151,6 +160,11 @@ def _train(options: argparse.Namespace) -> None:
     recipe = _with_changes(_read(options.recipe), options)
     start = _start(options.start_from, recipe) if options.start_from else None
     model = options.out / name
+    if options.members is not None:
+        _train_members(recipe, start, model, options)
+        return
+    if options.processes is not None:
+        raise InputError("--processes: goes with --members")
     began = time.monotonic()
     with checkpoints_of(model, resume=options.resume) as checkpoints:
         with Bar(recipe.epochs) as bar:
@@ -163,6 +177,28 @@ def _train(options: argparse.Namespace) -> None:
             if checkpoints is not None:
                 checkpoints.clear()
     _tell_version(trained.metrics, model / str(number) / MODEL_FILE, data)
+
+
+def _train_members(recipe: Recipe, start: StartFrom | None, model: Path, options: argparse.Namespace) -> None:
+    # Only here: what runs processes takes a tenth of the time that a command needs to begin.
+    from nncore.members import Start, check_members, train_members
+
+    check_members(recipe, options.members, options.processes)
+    began = time.monotonic()
+    with members_of(model, resume=options.resume) as folder:
+        ensemble = train_members(
+            recipe,
+            folder,
+            members=options.members,
+            processes=options.processes,
+            start=Start(_model_file(options.start_from), start.sha256) if start else None,
+            measure_test=not options.no_test,
+        )
+        data = to_bytes(ensemble)
+        with _uninterrupted():
+            number = publish(model, data, seconds=round(time.monotonic() - began, 1))
+            folder.clear()
+    _tell_version(ensemble.card.metrics, model / str(number) / MODEL_FILE, data)
 
 
 def _ensemble(options: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
-"""The checkpoints of `python -m nncore train`: whose they are, and what becomes of those that are left."""
+"""What `python -m nncore train` keeps while it trains: whose it is, and what becomes of what is left."""
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nncore.checkpoints import Checkpoints
@@ -11,6 +13,25 @@ from nncore.errors import CheckpointError
 
 # Inside a model's folder, where only numbers are versions.
 FOLDER = ".checkpoints"
+# Inside that one: what the members of an ensemble have learned so far.
+MEMBERS = "members"
+
+
+@dataclass(frozen=True)
+class MembersFolder:
+    """Where the members of an ensemble are kept until they are one, and what holds the model meanwhile.
+
+    A process that inherits the descriptor `lock` holds the model for as long as it lives.
+    """
+
+    path: Path
+    lock: int
+
+    def clear(self) -> None:
+        """Remove the members, and the folder of checkpoints where nothing else is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
 
 @contextmanager
@@ -20,22 +41,41 @@ def checkpoints_of(model: Path, *, resume: bool) -> Iterator[Checkpoints | None]
     With `resume` they are gone on from, else thrown away. Of several runs that train one model at once the
     first has checkpoints, the others have none.
     """
-    # A folder that cannot be made is better known before the training than after it.
-    model.mkdir(parents=True, exist_ok=True)
-    try:
-        with _locked(model) as mine:
-            if mine:
-                with _left(Checkpoints(model / FOLDER), resume) as checkpoints:
+    with _made(model), _locked(model) as lock:
+        if lock is not None:
+            checkpoints = Checkpoints(model / FOLDER)
+            with _told():
+                _see_to(model / FOLDER, resume, members=False)
+                try:
                     yield checkpoints
-            elif resume:
-                raise CheckpointError(f"--resume: another run is training {model}: wait for its end")
-            else:
-                _say(f"Another run is training {model}: this one keeps no checkpoints.")
-                yield None
-    finally:
-        with suppress(OSError):
-            # An empty folder was made above, for nothing.
-            model.rmdir()
+                except KeyboardInterrupt:
+                    if checkpoints.is_empty():
+                        raise
+                    raise KeyboardInterrupt("--resume goes on from the last checkpoint") from None
+        elif resume:
+            raise CheckpointError(f"--resume: another run is training {model}: wait for its end")
+        else:
+            _say(f"Another run is training {model}: this one keeps no checkpoints.")
+            yield None
+
+
+@contextmanager
+def members_of(model: Path, *, resume: bool) -> Iterator[MembersFolder]:
+    """Give the folder of an ensemble's members and say what becomes of what an earlier run left.
+
+    Raises CheckpointError where another run trains this model.
+    """
+    with _made(model), _locked(model) as lock:
+        if lock is None:
+            raise CheckpointError(f"--members: another run is training {model}: wait for its end")
+        with _told():
+            _see_to(model / FOLDER, resume, members=True)
+            folder = MembersFolder(model / FOLDER / MEMBERS, lock)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            try:
+                yield folder
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("--resume goes on with what the members have learned") from None
 
 
 def _say(text: str) -> None:
@@ -44,36 +84,54 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _left(checkpoints: Checkpoints, resume: bool) -> Iterator[Checkpoints]:
-    if resume and checkpoints.is_empty():
-        _say(f"Nothing to resume in {checkpoints.folder}: training begins at the beginning.")
-    elif not resume and not checkpoints.is_empty():
-        checkpoints.clear()
-        _say("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
+def _made(model: Path) -> Iterator[None]:
+    # A folder that cannot be made is better known before the training than after it.
+    model.mkdir(parents=True, exist_ok=True)
     try:
-        yield checkpoints
-    except CheckpointError as error:
-        what = "resume with the recipe and options of that run, or train without --resume to begin anew"
-        raise CheckpointError(f"{error}; {what}") from None
-    except KeyboardInterrupt:
-        if checkpoints.is_empty():
-            raise
-        raise KeyboardInterrupt("--resume goes on from the last checkpoint") from None
+        yield
+    finally:
+        with suppress(OSError):
+            # An empty folder was made above, for nothing.
+            model.rmdir()
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder and say whether nobody else does; the kernel lets go of it when a process dies."""
+def _told() -> Iterator[None]:
+    """Have an error say what can be done."""
+    try:
+        yield
+    except CheckpointError as error:
+        what = "resume with the recipe and options of that run, or train without --resume to begin anew"
+        raise CheckpointError(f"{error}; {what}") from None
+
+
+def _see_to(folder: Path, resume: bool, *, members: bool) -> None:
+    """Throw away what is left in the folder, or with `resume` see that such a run can go on from it."""
+    checkpoints, others = Checkpoints(folder), folder / MEMBERS
+    left = {False: not checkpoints.is_empty(), True: others.exists()}
+    if resume and left[not members]:
+        raise CheckpointError(f"{folder} is of a run {'without' if members else 'with'} --members")
+    if resume and not left[members]:
+        _say(f"Nothing to resume in {folder}: training begins at the beginning.")
+    elif not resume and any(left.values()):
+        shutil.rmtree(others, ignore_errors=True)
+        checkpoints.clear()
+        _say("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int | None]:
+    """Hold a folder by a descriptor, None where another does; the kernel lets go when the holder dies."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        mine = True
+        lock: int | None = descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            mine = False
+            lock = None
         except OSError:
             # A file system without locks; two runs at once may take each other's checkpoints away there.
             pass
-        yield mine
+        yield lock
     finally:
         os.close(descriptor)

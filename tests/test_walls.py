@@ -59,6 +59,7 @@ NNCORE = [
     "nncore.program",
     "nncore.workspace",
     "nncore.predictor",
+    "nncore.member",
     "nncore.merging",
     "nncore.gradcheck",
     "nncore.publishing",
@@ -69,6 +70,7 @@ NNCORE = [
     "nncore.contact_sheet",
     "nncore.bar",
     "nncore.resuming",
+    "nncore.members",
     "nncore.cli",
     "nncore.__main__",
 ]
