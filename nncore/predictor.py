@@ -90,8 +90,9 @@ class Predictor:
 
     def _predict(self, x: Array, out: FloatArray, start: int) -> None:
         workspace = self.workspace(len(x))
-        apply_steps(self.card.input.steps, x, workspace.inputs(len(x)))
-        activate(workspace.run(), self.card.output.kind, out)
+        layout = workspace.lay_out(len(x))
+        apply_steps(self.card.input.steps, x, layout.inputs)
+        activate(workspace.run(layout), self.card.output.kind, out)
         if not np.isfinite(out).all():
             place = start + int(np.isfinite(out).all(axis=1).argmin())
             raise InputError(f"example {place} has numbers so large that the answer overflows a 32-bit float")

@@ -11,20 +11,21 @@ from nncore import sequence
 from nncore.averaging import MEANS
 from nncore.ensemble import Ensemble
 from nncore.layers import Dropout, Flatten, Layer
-from nncore.network import Network
+from nncore.network import LAYERS, Network
 from nncore.types import FloatArray, Shape, Views
 
 # Rows sent through the network at a time: enough for BLAS.
 MOST_ROWS = 128
-# Fewer where a thread's buffers would have more numbers than these, 2 MB, near the second-level cache's size:
-# a convolutional network answers no slower for it, and threads stay small. But weights pass through the cache
-# once for all rows: where they are larger, buffers may be as large. More than 16 MB are never taken.
-CACHED = 1 << 19
+# Fewer where a thread's buffers would have more numbers than these, 4 MB: a convolutional network, 50
+# pictures at a time, takes 5 % longer with half of it, and hardly less with more. Weights pass through the
+# cache once for all rows: where they are larger, buffers may be as large. More than 16 MB are never taken.
+BUFFERED = 1 << 20
 MOST_BUFFERED = 4 << 20
 
 # A network's layers write to two buffers in turn; an ensemble's members to two that its input is not in, and
 # their answers wait in one for each other.
 INPUTS, ANSWERS, BUFFERS = 0, 3, 4
+NAMES = {kind: name for name, kind in LAYERS.items()}
 
 
 class Slot(NamedTuple):
@@ -47,6 +48,11 @@ class Stage:
     target: Slot
 
     @property
+    def name(self) -> str:
+        """What is done, in the words of a recipe."""
+        return NAMES[type(self.layer)]
+
+    @property
     def scratch_size(self) -> int:
         """How many numbers `run` needs room for beside its outputs."""
         return self.layer.scratch_size(self.input_shape)
@@ -59,6 +65,7 @@ class Stage:
 class _Keep(Stage):
     """A member's outputs put beside those of the others."""
 
+    name = "answer"
     scratch_size = 0
 
     def run(self, x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
@@ -68,6 +75,7 @@ class _Keep(Stage):
 class _Mean(Stage):
     """What an ensemble makes of its members' outputs."""
 
+    name = "mean"
     scratch_size = 0
 
     def run(self, x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
@@ -89,7 +97,7 @@ class Program:
         self.end = self._add(network.layers, views, self.input_shape, Slot(INPUTS), (0, 1), "")
         self.buffer_sizes = self._measure()
         weights = network.flat.size
-        room = min(max(CACHED, weights), MOST_BUFFERED)
+        room = min(max(BUFFERED, weights), MOST_BUFFERED)
         self.rows_at_once = min(MOST_ROWS, max(1, room // sum(self.buffer_sizes)))
 
     def _add(

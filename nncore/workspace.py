@@ -1,11 +1,24 @@
 """Workspaces: a thread's room to send rows through a program."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from nncore.program import INPUTS, Program, Slot
+from nncore.program import INPUTS, Program, Slot, Stage
 from nncore.types import FloatArray, Shape
+
+# Batches of one size come in parts of two: as many rows as are best sent together, and what is left over.
+MOST_LAYOUTS = 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in the buffers so many rows lie: as inputs, at each stage as its x and `out`, and as outputs."""
+
+    inputs: FloatArray
+    work: tuple[tuple[Stage, FloatArray, FloatArray], ...]
+    outputs: FloatArray
 
 
 class Workspace:
@@ -15,25 +28,25 @@ class Workspace:
         self.program, self.rows = program, rows
         self.buffers = [np.empty(rows * size, np.float32) for size in program.buffer_sizes]
         self.scratch = np.empty(max((stage.scratch_size for stage in program.stages), default=0), np.float32)
-        self._lay_out(rows)
+        self._layouts: dict[int, Layout] = {}
 
-    def inputs(self, count: int) -> FloatArray:
-        """Return the room, (count, *input_shape), where `run` expects its inputs."""
-        if count != len(self._inputs):
-            self._lay_out(count)
-        return self._inputs
+    def lay_out(self, count: int) -> Layout:
+        """Return where so many rows lie. What `run` leaves there is valid until it is called again."""
+        if count not in self._layouts:
+            while len(self._layouts) >= MOST_LAYOUTS:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[count] = self._lay_out(count)
+        return self._layouts[count]
 
-    def run(self) -> FloatArray:
-        """Return the raw outputs for the inputs; valid until inputs are written again."""
-        for stage, x, out in self.work:
+    def run(self, layout: Layout) -> FloatArray:
+        """Return the raw outputs for the inputs that were written."""
+        for stage, x, out in layout.work:
             stage.run(x, out, self.scratch)
-        return self._outputs
+        return layout.outputs
 
-    def _lay_out(self, count: int) -> None:
+    def _lay_out(self, count: int) -> Layout:
         program = self.program
-        self._inputs = self._part(Slot(INPUTS), count, program.input_shape)
-        self._outputs = self._part(program.end, count, program.output_shape)
-        self.work = [
+        work = [
             (
                 stage,
                 self._part(stage.source, count, stage.input_shape),
@@ -41,6 +54,8 @@ class Workspace:
             )
             for stage in program.stages
         ]
+        inputs = self._part(Slot(INPUTS), count, program.input_shape)
+        return Layout(inputs, tuple(work), self._part(program.end, count, program.output_shape))
 
     def _part(self, slot: Slot, count: int, shape: Shape) -> FloatArray:
         start, size = slot.start * count, count * math.prod(shape)

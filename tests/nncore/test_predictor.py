@@ -21,7 +21,7 @@ from nncore.normalization import BatchNorm
 from nncore.pooling import GlobalAveragePooling, MaxPool2D
 from nncore.predictor import Predictor, answers, load, read_model
 from nncore.preprocessing import ResizedPicture, Scale, apply_steps
-from nncore.program import CACHED, MOST_BUFFERED
+from nncore.program import BUFFERED, MOST_BUFFERED
 from nncore.program import MOST_ROWS as CHUNK
 
 NAMES = ["xor", "line", "showcase", "pictures", "ensemble"]
@@ -369,6 +369,6 @@ def test_a_wide_network_takes_no_more_memory_for_many_rows_than_is_allowed(line)
     tracemalloc.stop()
 
     weights = predictor.network.flat.size
-    assert CACHED < weights < MOST_BUFFERED
+    assert BUFFERED < weights < MOST_BUFFERED
     assert peak < 4 * weights * 1.1
     assert_allclose(outputs, [predictor.predict(row[None])[0] for row in x], rtol=1e-3, atol=1e-2)
