@@ -1,4 +1,4 @@
-"""The command line: `python -m nncore train|ensemble|evaluate|inspect|predict|augment|export`."""
+"""The command line: `python -m nncore train|ensemble|evaluate|inspect|predict|augment|export|profile`."""
 
 import argparse
 import hashlib
@@ -28,6 +28,7 @@ from nncore.merging import merge
 from nncore.metrics import accuracy, confusion_matrix, r2_score
 from nncore.onnx import write_onnx
 from nncore.predictor import Predictor, answers, load
+from nncore.profiling import profile_model
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
 from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe, run
 from nncore.resuming import checkpoints_of, members_of
@@ -152,6 +153,21 @@ def _parser() -> argparse.ArgumentParser:
         help="the file to write (default: NAME-VERSION.onnx, in this folder)",
     )
     export.set_defaults(command=_export)
+
+    profile = commands.add_parser(
+        "profile", help="measure where a prediction's time goes, or a training step's"
+    )
+    profile.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
+    profile.add_argument(
+        "--rows",
+        type=int,
+        action="append",
+        metavar="N",
+        help="how many at once; several times (default: 1, 64)",
+    )
+    profile.add_argument("--seconds", type=float, default=1, help="how long to measure each (default: 1)")
+    profile.add_argument("--training", action="store_true", help="a step of its recipe, at its batch size")
+    profile.set_defaults(command=_profile)
     return parser
 
 
@@ -306,6 +322,11 @@ def _export(options: argparse.Namespace) -> None:
         raise InputError(f"--format: {problem}")
     path, size = write_onnx(_model_file(options.model), options.out)
     print(f"Wrote {path} ({size:,} bytes).")
+
+
+def _profile(options: argparse.Namespace) -> None:
+    rows = options.rows or [1, 64]
+    print(profile_model(_model_file(options.model), rows, options.seconds, training=options.training))
 
 
 def _read(path: Path) -> Recipe:
