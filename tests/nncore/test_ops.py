@@ -52,6 +52,39 @@ def test_sum_rows_adds_up_each_column(n, k, seed, dtype, into):
     assert_close(total, [sum(float(dy[i, j]) for i in range(n)) for j in range(k)], dtype)
 
 
+@given(sizes, sizes, sizes, sizes, seeds, dtypes)
+def test_wide_rows_are_a_view_as_long_as_the_last_two_axes(n, h, w, c, seed, dtype):
+    x = numbers(seed, (n, h, w, c), dtype)
+    wide = ops.wide_rows(x)
+    assert np.shares_memory(wide, x)
+    for place in np.ndindex(x.shape):
+        assert wide[place[0] * h + place[1], place[2] * c + place[3]] == x[place]
+    assert ops.wide_rows(x[0, 0]).shape == (w, c)
+
+
+@given(sizes, sizes, sizes, sizes, seeds, dtypes)
+def test_add_to_channels_adds_a_number_a_channel(n, h, w, c, seed, dtype):
+    y, vector = numbers(seed, (n, h, w, c), dtype), numbers(seed + 1, c, dtype)
+    expected = [float(y[place]) + float(vector[place[3]]) for place in np.ndindex(y.shape)]
+    ops.add_to_channels(y, vector)
+    assert_close(y.ravel(), expected, dtype)
+
+
+@given(sizes, sizes, seeds, dtypes)
+def test_across_repeats_a_number_a_channel_along_wide_rows(w, c, seed, dtype):
+    vector = numbers(seed, c, dtype)
+    wide = np.zeros((2, w * c), dtype)
+    repeated = ops.across(vector, wide)
+    assert [repeated[i] for i in range(w * c)] == [vector[i % c] for i in range(w * c)]
+
+
+@given(sizes, sizes, sizes, seeds, dtypes)
+def test_sum_channels_adds_up_each_channel(rows, w, c, seed, dtype):
+    x = numbers(seed, (rows, w, c), dtype)
+    expected = [sum(float(x[i, j, k]) for i in range(rows) for j in range(w)) for k in range(c)]
+    assert_close(ops.sum_channels(x.reshape(rows, w * c), c), expected, dtype)
+
+
 ELEMENTWISE = {
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "relu": lambda x: x if x > 0 else 0.0,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nncore.config import from_json, tagged, to_json
-from nncore.optimizers import BLOCK, OPTIMIZERS, SGD, Adam, Optimizer
+from nncore.optimizers import BLOCK, OPTIMIZERS, SGD, Adam, AdamW, Optimizer
 
 rates = st.floats(1e-4, 1)
 shares = st.floats(0, 0.99)
@@ -37,6 +37,7 @@ def textbook_adam(optimizer, weights, gradients, learning_rate):
 
 CASES = {
     "adam": (st.builds(Adam, rates, shares, st.floats(0.5, 0.9999), st.floats(1e-9, 0.1)), textbook_adam),
+    "adamw": (st.builds(AdamW, rates, shares, st.floats(0.5, 0.9999), st.floats(1e-9, 0.1)), textbook_adam),
     "sgd": (st.builds(SGD, rates, st.just(0.0) | shares, st.booleans()), textbook_sgd),
 }
 every_optimizer = pytest.mark.parametrize("name", sorted(OPTIMIZERS))

@@ -345,7 +345,7 @@ WRONG = {
         "is not known here",
     ),
     "no recipe to repeat": ({"model": "nobody"}, "#/recipe", "no stable version whose recipe"),
-    "an unknown recipe": ({"recipe": "../xor"}, "#/recipe", "digits, exam, line, xor"),
+    "an unknown recipe": ({"recipe": "../xor"}, "#/recipe", "digits, digits_cnn, exam, line, xor"),
     "a recipe that is a list": ({"recipe": []}, "#/recipe", "must be a recipe"),
     "units": (
         {"recipe": QUICK | {"network": [{"type": "dense", "units": 0}]}},
