@@ -185,6 +185,26 @@ def test_infer_gives_what_forward_gives_outside_training(kind, data):
 
 @every_kind
 @given(data=st.data())
+def test_infer_gives_the_same_in_room_that_was_used_before(kind, data):
+    case = data.draw(cases(kind, BOTH))
+    # Of no more than was asked for, and of no number.
+    scratch = np.full(case.layer.scratch_size(case.shape), np.nan, case.dtype)
+    y = case.layer.infer(case.views(), case.x, np.full_like(case.dy, np.nan), scratch)
+    assert_array_equal(y, case.infer(np.empty_like(case.dy)))
+
+
+@pytest.mark.parametrize("kind", ["batch_norm", "relu", "sigmoid", "tanh"])
+@given(data=st.data())
+def test_infer_gives_the_same_where_its_input_was(kind, data):
+    case = data.draw(cases(kind, BOTH))
+    assert case.layer.works_in_place
+    x = case.x.copy()
+    assert case.layer.infer(case.views(), x, x) is x
+    assert_array_equal(x, case.infer(np.empty_like(case.dy)))
+
+
+@every_kind
+@given(data=st.data())
 def test_a_row_does_not_depend_on_its_neighbours(kind, data):
     case = data.draw(cases(kind))
     alone = [case.forward(case.x[i : i + 1], training=False)[0] for i in range(case.count)]
