@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -106,6 +106,8 @@ def cases(kind, dtypes=(np.float64,)):
 
 
 every_kind = pytest.mark.parametrize("kind", sorted(LAYERS))
+# Of each of a dozen kinds.
+some = settings(max_examples=40)
 BOTH = (np.float32, np.float64)
 
 
@@ -114,6 +116,7 @@ def test_every_kind_of_layer_is_tested_here():
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_the_gradient_by_the_inputs_is_the_measured_slope(kind, data):
     case = data.draw(cases(kind))
@@ -127,6 +130,7 @@ def test_the_gradient_by_the_inputs_is_the_measured_slope(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_the_gradient_by_the_parameters_is_the_measured_slope(kind, data):
     case = data.draw(cases(kind))
@@ -144,6 +148,7 @@ def test_the_gradient_by_the_parameters_is_the_measured_slope(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_what_comes_out_has_the_shape_that_was_promised_and_the_dtype_that_went_in(kind, data):
     case = data.draw(cases(kind, BOTH))
@@ -158,6 +163,7 @@ def test_what_comes_out_has_the_shape_that_was_promised_and_the_dtype_that_went_
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_neither_forward_nor_backward_nor_infer_writes_anything_but_gradients_and_out(kind, data):
     # The arrays are read-only: who writes to them raises.
@@ -174,6 +180,7 @@ def test_neither_forward_nor_backward_nor_infer_writes_anything_but_gradients_an
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_infer_gives_what_forward_gives_outside_training(kind, data):
     case = data.draw(cases(kind, BOTH))
@@ -184,6 +191,7 @@ def test_infer_gives_what_forward_gives_outside_training(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_infer_gives_the_same_in_room_that_was_used_before(kind, data):
     case = data.draw(cases(kind, BOTH))
@@ -204,6 +212,7 @@ def test_infer_gives_the_same_where_its_input_was(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_a_row_does_not_depend_on_its_neighbours(kind, data):
     case = data.draw(cases(kind))
@@ -212,6 +221,7 @@ def test_a_row_does_not_depend_on_its_neighbours(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_no_rows_are_no_rows(kind, data):
     layers, shapes = CASES[kind]
@@ -229,6 +239,7 @@ class Holder:
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_a_layer_comes_back_from_its_config(kind, data):
     holder = Holder(data.draw(CASES[kind][0]))
@@ -240,6 +251,7 @@ def test_a_layer_comes_back_from_its_config(kind, data):
 
 
 @every_kind
+@some
 @given(data=st.data())
 def test_a_layer_is_frozen(kind, data):
     layer = data.draw(CASES[kind][0])
