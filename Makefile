@@ -29,6 +29,9 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 	@$(BIN)/python bench/serving.py
 	@$(BIN)/python bench/jobs.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/training.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/convolution.py --layers
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/augmentation.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/prediction.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/digit_pictures.py
 
 kills: .venv/develop ## Kill processes at random, 200 times on each database, and write docs/kills.md

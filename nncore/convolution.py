@@ -41,8 +41,14 @@ class Conv2D(Layer):
         """Return the room for a block of windows, or of tiles."""
         grid = self._grid(input_shape)
         size = grid.scratch_size(channels_of(input_shape))
-        tiling = self._tiling(grid, input_shape)
+        tiling = winograd.tile(grid, channels_of(input_shape), self.filters)
         return max(size, tiling.scratch_size()) if tiling else size
+
+    def prepared(self, views: Views, input_shape: Shape) -> Views:
+        """Return the arrays, and the kernels as tiles take them, where those are quicker."""
+        if not winograd.tile(self._grid(input_shape), channels_of(input_shape), self.filters):
+            return views
+        return {**views, "kernels": winograd.transform_kernels(views["weight"])}
 
     def initialize(self, views: Views, rng: np.random.Generator) -> None:
         """Draw the weight by what goes into one output, kh·kw·C; the bias starts at zero."""
@@ -64,7 +70,8 @@ class Conv2D(Layer):
         if self.bias:
             ops.sum_rows(dy.reshape(-1, self.filters), out=gradients["bias"])
         grid, x, weight = self._grid(cache.shape[1:]), _with_channels(cache), views["weight"]
-        if tiling := self._tiling(grid, cache.shape[1:], len(x)):
+        tiling = winograd.tile(grid, x.shape[3], self.filters)
+        if tiling and len(x) >= winograd.FEWEST_PICTURES:
             return tiling.gradients(x, weight, dy, gradients["weight"], wants_dx=wants_dx)
         windows.kernel_gradient(x, dy, grid, gradients["weight"])
         return windows.picture_gradient(dy, weight, grid).reshape(cache.shape) if wants_dx else None
@@ -73,23 +80,16 @@ class Conv2D(Layer):
         self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
     ) -> FloatArray:
         """Return y in `out`."""
-        grid = self._grid(x.shape[1:])
-        if tiling := self._tiling(grid, x.shape[1:], len(x)):
-            tiling.convolve(x, views["weight"], out, scratch)
+        grid, x, kernels = self._grid(x.shape[1:]), _with_channels(x), views.get("kernels")
+        tiling = winograd.tile(grid, x.shape[3], self.filters)
+        if tiling and (kernels is not None or len(x) >= winograd.FEWEST_PICTURES):
+            kernels = winograd.transform_kernels(views["weight"]) if kernels is None else kernels
+            tiling.convolve(x, kernels, out, scratch)
         else:
-            windows.convolve(_with_channels(x), views["weight"], grid, out, scratch)
+            windows.convolve(x, views["weight"], grid, out, scratch)
         if self.bias:
             ops.add_to_channels(out, views["bias"])
         return out
-
-    def _tiling(
-        self, grid: windows.Grid, shape: Shape, pictures: int = winograd.FEWEST_PICTURES
-    ) -> winograd.Winograd | None:
-        """Return how to go about it in tiles, None where windows are quicker."""
-        channels = channels_of(shape)
-        if pictures < winograd.FEWEST_PICTURES or not winograd.suits(grid, channels, self.filters):
-            return None
-        return winograd.Winograd(grid, channels, self.filters)
 
     def _grid(self, shape: Shape) -> windows.Grid:
         if len(shape) not in (2, 3):

@@ -6,7 +6,6 @@ import numpy as np
 
 from nncore.types import FloatArray
 
-
 # In a value of f, in units of its last place: a network adds up some hundred numbers.
 ROUNDINGS = 32
 

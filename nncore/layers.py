@@ -58,6 +58,10 @@ class Layer(ABC):
         """Return how many numbers `infer` needs room for beside its outputs, however many rows come."""
         return 0
 
+    def prepared(self, views: Views, input_shape: Shape) -> Views:
+        """Return the arrays for many calls of `infer`: with what each would make of them anew beside them."""
+        return views
+
     def initialize(self, views: Views, rng: np.random.Generator) -> None:
         """Fill parameters and state with their first values."""
         return

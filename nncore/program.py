@@ -121,6 +121,7 @@ class Program:
             elif not isinstance(layer, Dropout | Flatten):
                 if layer.works_in_place and source.buffer in buffers:
                     target = source
+                own = layer.prepared(own, shape)
                 self.stages.append(Stage(here, layer, own, shape, output, source, target))
                 source = target
             shape = output

@@ -10,6 +10,7 @@ Arrays of tiles are (4, 4, N, rows, columns, C): place in the tile first, so tha
 long rows.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -18,14 +19,16 @@ import numpy as np
 from nncore.types import FloatArray
 from nncore.windows import Grid
 
-# From 3 numbers of a kernel along an axis to the 4 of U.
+A = np.array([[1, 0], [1, 1], [1, -1], [0, -1]])
+B = np.array([[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]])
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-KERNEL_MAP = np.kron(G, G)
-# Numbers in the tiles of inputs and outputs together, of as many pictures as are worked on at once.
-BLOCK = 1 << 19
+# What each does to both axes of a tile, its numbers in a row: Bᵀ d B, G g Gᵀ and Aᵀ M A.
+INPUT_MAP, KERNEL_MAP, OUTPUT_MAP = np.kron(B.T, B.T), np.kron(G, G), np.kron(A.T, A.T)
+# Numbers in the tiles of inputs and products together, of as many pictures as are worked on at once.
+BLOCK = 1 << 18
 # With fewer channels the sums take longer than the multiplications that they save.
 FEWEST_CHANNELS = 24
-# Of fewer pictures than these the tiles are too few for products of a good size.
+# For fewer pictures it takes longer to transform the kernels than it saves.
 FEWEST_PICTURES = 4
 # How many times the outputs, those of tiles that stick out of the picture included, may be as many.
 MOST_OUTPUTS = 1.4
@@ -43,9 +46,8 @@ class Winograd:
     """The convolution on one grid: how its outputs are cut into tiles, a few pictures at a time.
 
     Arrays, for n pictures: `frame` (n, height, 2, width / 2, C), the picture with zeros around it, even
-    columns before odd ones; `half`, what is half-way from there to the tiles of inputs; `inputs`, V;
-    `products`, M; `sums`, half-way to the outputs; `outputs`, those of all tiles, where some lie beyond the
-    picture.
+    columns before odd ones; `tiles`, d, cut out of it; `inputs`, V; `products`, M; `corners`, Y; `outputs`,
+    those of all tiles, where some lie beyond the picture.
     """
 
     def __init__(self, grid: Grid, channels: int, filters: int) -> None:
@@ -53,14 +55,14 @@ class Winograd:
         rows, columns = (-(-side // 2) for side in grid.output)
         self.even = 2 * rows, 2 * columns
         self.is_exact = self.even == grid.output
-        height, width = self.even[0] + 2, self.even[1] + 2
+        self.frame = self.even[0] + 2, 2, columns + 1, channels
         # The place of a picture's axis stands at None.
         self.shapes: list[tuple[int | None, ...]] = [
-            (None, height, 2, width // 2, channels),
-            (4, None, rows, 2, width // 2, channels),
+            (None, *self.frame),
+            (4, 4, None, rows, columns, channels),
             (4, 4, None, rows, columns, channels),
             (4, 4, None, rows, columns, filters),
-            (2, 4, None, rows, columns, filters),
+            (2, 2, None, rows, columns, filters),
             (0,) if self.is_exact else (None, *self.even, filters),
         ]
         self.sizes = [math.prod(side for side in shape if side is not None) for shape in self.shapes]
@@ -71,16 +73,18 @@ class Winograd:
         return self.pictures * sum(self.sizes)
 
     def convolve(
-        self, x: FloatArray, weight: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+        self, x: FloatArray, kernels: FloatArray, out: FloatArray, scratch: FloatArray | None = None
     ) -> FloatArray:
-        """Write what windows of x (N, H, W, C) and weight give into out (N, oh, ow, K), and return it."""
-        kernels = transform_kernels(weight)
-        for some, (frame, half, inputs, products, sums, outputs) in self._blocks(x, scratch):
-            self._transform_inputs(x[some], frame, half, inputs)
+        """Write what windows of x (N, H, W, C) give into out (N, oh, ow, K), and return it.
+
+        `kernels` are what `transform_kernels` made of them.
+        """
+        to_outputs = OUTPUT_MAP.astype(x.dtype)
+        for some, (frame, tiles, inputs, products, corners, outputs) in self._blocks(x, scratch):
+            self._transform_inputs(x[some], frame, tiles, inputs)
             np.matmul(_by_place(inputs), kernels, out=_by_place(products))
-            whole = out[some] if self.is_exact else outputs
-            _to_outputs(products, sums)
-            _to_outputs(sums.swapaxes(0, 1), _tiles(whole).swapaxes(0, 1))
+            np.matmul(to_outputs, _flat(products, 16), out=_flat(corners, 4))
+            np.copyto(_corners(out[some] if self.is_exact else outputs), corners)
             if not self.is_exact:
                 out[some] = outputs[:, : out.shape[1], : out.shape[2]]
         return out
@@ -90,22 +94,23 @@ class Winograd:
     ) -> FloatArray | None:
         """Write the gradient by weight (3, 3, C, K), and return the one by x, if wanted."""
         kernels = np.ascontiguousarray(transform_kernels(weight).swapaxes(1, 2))
+        from_outputs = np.ascontiguousarray(OUTPUT_MAP.T, x.dtype)
         total = np.zeros((16, *weight.shape[2:]), x.dtype)
         part = np.empty_like(total)
         dx = np.empty_like(x) if wants_dx else None
-        for some, (frame, half, inputs, products, sums, outputs) in self._blocks(x):
+        for some, (frame, tiles, inputs, products, corners, outputs) in self._blocks(x):
             whole = dy[some]
             if not self.is_exact:
                 outputs[...] = 0
                 outputs[:, : dy.shape[1], : dy.shape[2]] = whole
                 whole = outputs
-            _from_outputs(_tiles(whole).swapaxes(0, 1), sums.swapaxes(0, 1))
-            _from_outputs(sums, products)
-            self._transform_inputs(x[some], frame, half, inputs)
+            np.copyto(corners, _corners(whole))
+            np.matmul(from_outputs, _flat(corners, 4), out=_flat(products, 16))
+            self._transform_inputs(x[some], frame, tiles, inputs)
             total += np.matmul(_by_place(inputs).swapaxes(1, 2), _by_place(products), out=part)
             if dx is not None:
                 np.matmul(_by_place(products), kernels, out=_by_place(inputs))
-                self._return_inputs(inputs, half, frame, dx[some])
+                self._return_inputs(inputs, tiles, frame, dx[some])
         np.matmul(KERNEL_MAP.T.astype(x.dtype), total.reshape(16, -1), out=dweight.reshape(9, -1))
         return dx
 
@@ -125,21 +130,31 @@ class Winograd:
             yield slice(start, start + count), arrays
 
     def _transform_inputs(
-        self, x: FloatArray, frame: FloatArray, half: FloatArray, inputs: FloatArray
+        self, x: FloatArray, frame: FloatArray, tiles: FloatArray, inputs: FloatArray
     ) -> None:
-        """V = Bᵀ d B: down the rows first, which lie in memory as wholes, then across."""
+        """V = Bᵀ d B, for all tiles in one product with the map of both axes."""
         frame[...] = 0
         for inside, columns in self._inside(frame):
             inside[...] = x[:, :, columns]
-        _to_inputs(self._down(frame), half)
-        _to_inputs(self._across(half), inputs.swapaxes(0, 1))
+        # Column 2a + b of a tile is number a of the even (b = 0) or odd columns from the tile's first on.
+        n, row, odd, column, channel = frame.strides
+        shape, strides = (4, 2, 2, *tiles.shape[2:]), (row, column, odd, n, 2 * row, column, channel)
+        # As `as_strided` would have it, which takes as long as the copy of a picture.
+        np.copyto(tiles.reshape(shape), np.ndarray(shape, frame.dtype, frame, strides=strides))
+        np.matmul(INPUT_MAP.astype(x.dtype), _flat(tiles, 16), out=_flat(inputs, 16))
 
-    def _return_inputs(self, inputs: FloatArray, half: FloatArray, frame: FloatArray, dx: FloatArray) -> None:
-        """Add up B V Bᵀ where tiles overlap; leave in dx what is inside the picture."""
+    def _return_inputs(
+        self, inputs: FloatArray, tiles: FloatArray, frame: FloatArray, dx: FloatArray
+    ) -> None:
+        """Add up B V Bᵀ where tiles overlap, across first, then down; leave in dx what is in the picture."""
+        rows = inputs.shape[3]
+        half = tiles.reshape(-1)[: 4 * len(dx) * rows * math.prod(self.frame[1:])]
+        half = half.reshape(4, len(dx), rows, *self.frame[1:])
+        count = self.even[1] // 2
         half[...] = 0
-        _from_inputs(inputs.swapaxes(0, 1), self._across(half))
+        _add_up(inputs.swapaxes(0, 1), [half[:, :, :, j % 2, j // 2 : j // 2 + count] for j in range(4)])
         frame[...] = 0
-        _from_inputs(half, self._down(frame))
+        _add_up(half, [frame[:, i : i + self.even[0] : 2] for i in range(4)])
         for inside, columns in self._inside(frame):
             dx[:, :, columns] = inside
 
@@ -152,14 +167,11 @@ class Winograd:
             count = len(range(first, width, 2))
             yield frame[:, top : top + height, odd, start : start + count], slice(first, width, 2)
 
-    def _down(self, frame: FloatArray) -> list[FloatArray]:
-        """Return, for each of the 4 rows of a tile, a view of all tiles' numbers there."""
-        return [frame[:, i : i + self.even[0] : 2] for i in range(4)]
 
-    def _across(self, half: FloatArray) -> list[FloatArray]:
-        """Return, for each of the 4 columns of a tile, a view of all tiles' numbers there."""
-        count = self.even[1] // 2
-        return [half[:, :, :, j % 2, j // 2 : j // 2 + count] for j in range(4)]
+@functools.lru_cache(maxsize=256)
+def tile(grid: Grid, channels: int, filters: int) -> Winograd | None:
+    """Return how to go about a convolution in tiles, None where windows are quicker."""
+    return Winograd(grid, channels, filters) if suits(grid, channels, filters) else None
 
 
 def transform_kernels(weight: FloatArray) -> FloatArray:
@@ -173,22 +185,19 @@ def _by_place(tiles: FloatArray) -> FloatArray:
     return tiles.reshape(16, -1, tiles.shape[-1])
 
 
-def _tiles(y: FloatArray) -> FloatArray:
+def _flat(tiles: FloatArray, places: int) -> FloatArray:
+    """Return a view with a long row for each place in a tile."""
+    return tiles.reshape(places, tiles.size // places)
+
+
+def _corners(y: FloatArray) -> FloatArray:
     """Return a view (2, 2, N, rows, columns, K) of outputs (N, 2·rows, 2·columns, K)."""
     n, height, width, filters = y.shape
     return y.reshape(n, height // 2, 2, width // 2, 2, filters).transpose(2, 4, 0, 1, 3, 5)
 
 
-def _to_inputs(d: Sequence[FloatArray], v: FloatArray) -> None:
-    """v = Bᵀ d along the first axis: 4 to 4."""
-    np.subtract(d[0], d[2], out=v[0])
-    np.add(d[1], d[2], out=v[1])
-    np.subtract(d[2], d[1], out=v[2])
-    np.subtract(d[1], d[3], out=v[3])
-
-
-def _from_inputs(v: FloatArray, d: Sequence[FloatArray]) -> None:
-    """d += B v, the transpose of that, where d is zero before; v is worked in."""
+def _add_up(v: FloatArray, d: Sequence[FloatArray]) -> None:
+    """Add B v along the first axis to the d, which overlap and are zero before; v is worked in."""
     d[0][...] = v[0]
     v[1] -= v[0]
     v[1] += v[2]
@@ -200,19 +209,3 @@ def _from_inputs(v: FloatArray, d: Sequence[FloatArray]) -> None:
     v[2] += v[3]
     d[1][...] = v[2]
     d[3][...] -= v[3]
-
-
-def _to_outputs(m: FloatArray, y: FloatArray) -> None:
-    """y = Aᵀ m along the first axis: 4 to 2; m is worked in."""
-    m[0] += m[1]
-    np.add(m[0], m[2], out=y[0])
-    m[1] -= m[2]
-    np.subtract(m[1], m[3], out=y[1])
-
-
-def _from_outputs(y: FloatArray, m: FloatArray) -> None:
-    """m = A y, the transpose of that: 2 to 4."""
-    m[0] = y[0]
-    np.add(y[0], y[1], out=m[1])
-    np.subtract(y[0], y[1], out=m[2])
-    np.negative(y[1], out=m[3])
