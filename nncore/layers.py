@@ -149,7 +149,7 @@ class _Activation(Layer):
     def forward(
         self, views: Views, x: FloatArray, rng: np.random.Generator | None
     ) -> tuple[FloatArray, Cache]:
-        y = self.infer(views, x, np.empty_like(x))
+        y = self.infer(views, x, np.empty(x.shape, x.dtype))
         return y, y
 
     def backward(

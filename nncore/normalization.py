@@ -55,7 +55,7 @@ class BatchNorm(Layer):
             mean, variance, count = views["mean"], views["variance"], None
         else:
             (mean, variance), count = _moments(x), _count(x)
-        y = np.empty_like(x)
+        y = np.empty(x.shape, x.dtype)
         _transform(x, mean, views["scale"] / np.sqrt(variance + self.epsilon), views["shift"], y)
         return y, (x, mean, variance, count)
 
@@ -74,7 +74,7 @@ class BatchNorm(Layer):
         if not wants_dx:
             return None
         factor = views["scale"] * inverse
-        dx = np.empty_like(dy)
+        dx = np.empty(dy.shape, dy.dtype)
         if count is None:
             _transform(dy, np.zeros_like(mean), factor, np.zeros_like(mean), dx)
         else:
@@ -123,7 +123,7 @@ def _transform(
     x: FloatArray, mean: FloatArray, factor: FloatArray, shift: FloatArray, out: FloatArray
 ) -> FloatArray:
     """Write (x - mean) · factor + shift into `out`, which may be x."""
-    wide, target = ops.wide_rows(x), ops.wide_rows(out)
+    wide, target = ops.wide_rows(x), ops.wide_target(out)
     means, factors, shifts = (ops.across(vector, wide) for vector in (mean, factor, shift))
     for block in _blocks(wide):
         y = np.subtract(wide[block], means, out=target[block])
@@ -154,7 +154,7 @@ def _back_through_moments(
     dx: FloatArray,
 ) -> None:
     """Write factor · (dy - mean_dy) + slope · (x - mean) into dx, in the fewest passes."""
-    wide, wide_dy, wide_dx = ops.wide_rows(x), ops.wide_rows(dy), ops.wide_rows(dx)
+    wide, wide_dy, wide_dx = ops.wide_rows(x), ops.wide_rows(dy), ops.wide_target(dx)
     factors, slopes = ops.across(factor, wide), ops.across(slope, wide)
     constants = ops.across(-factor * mean_dy - slope * mean, wide)
     for block, room in _blocks_with_room(wide):

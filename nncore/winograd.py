@@ -97,7 +97,7 @@ class Winograd:
         from_outputs = np.ascontiguousarray(OUTPUT_MAP.T, x.dtype)
         total = np.zeros((16, *weight.shape[2:]), x.dtype)
         part = np.empty_like(total)
-        dx = np.empty_like(x) if wants_dx else None
+        dx = np.empty(x.shape, x.dtype) if wants_dx else None
         for some, (frame, tiles, inputs, products, corners, outputs) in self._blocks(x):
             whole = dy[some]
             if not self.is_exact:

@@ -214,6 +214,21 @@ def test_infer_gives_the_same_where_its_input_was(kind, data):
 @every_kind
 @some
 @given(data=st.data())
+def test_it_does_not_matter_how_inputs_and_gradients_lie_in_memory(kind, data):
+    case = data.draw(cases(kind))
+    y, cache = case.forward()
+    dx, gradients = case.backward(cache)
+    case.x, case.dy = np.asfortranarray(case.x), np.asfortranarray(case.dy)
+    again, cache = case.forward()
+    assert_allclose(again, y, rtol=1e-9, atol=1e-12)
+    dx_again, gradients_again = case.backward(cache)
+    assert_allclose(dx_again, dx, rtol=1e-9, atol=1e-9)
+    assert_allclose(gradients_again.flat, gradients.flat, rtol=1e-9, atol=1e-9)
+
+
+@every_kind
+@some
+@given(data=st.data())
 def test_a_row_does_not_depend_on_its_neighbours(kind, data):
     case = data.draw(cases(kind))
     alone = [case.forward(case.x[i : i + 1], training=False)[0] for i in range(case.count)]

@@ -62,6 +62,14 @@ def test_wide_rows_are_a_view_as_long_as_the_last_two_axes(n, h, w, c, seed, dty
     assert ops.wide_rows(x[0, 0]).shape == (w, c)
 
 
+def test_wide_target_is_a_view_or_an_error():
+    out = np.zeros((2, 3, 4, 5))
+    ops.wide_target(out)[...] = 1
+    assert out.all()
+    with pytest.raises(ValueError, match="copy"):
+        ops.wide_target(np.asfortranarray(out))
+
+
 @given(sizes, sizes, sizes, sizes, seeds, dtypes)
 def test_add_to_channels_adds_a_number_a_channel(n, h, w, c, seed, dtype):
     y, vector = numbers(seed, (n, h, w, c), dtype), numbers(seed + 1, c, dtype)
