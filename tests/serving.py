@@ -16,8 +16,12 @@ from typing import Any
 
 import psutil
 
+from nncore.publishing import versions
+
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "models"
+# The shipped models and their newest versions, which are the stable ones.
+NEWEST = {folder.name: versions(folder)[-1] for folder in sorted(SHIPPED.iterdir())}
 NNSERVE = Path(sys.executable).with_name("nnserve")
 
 # Longer than any answer may take, so that a test that waits in vain ends with words.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flask import Flask
 from postgresql import Server, start_server
-from serving import ROOT, SHIPPED, Service
+from serving import NEWEST, ROOT, SHIPPED, Service
 from sketches import Digit
 
 from nncore.artifact import describe, to_bytes
@@ -86,7 +86,7 @@ def xor_file() -> Callable[[int], bytes]:
 @pytest.fixture(scope="session")
 def digits() -> list[Digit]:
     """Real digits, the known answers of the shipped model."""
-    card = read_model(SHIPPED / "digits" / "1" / MODEL_FILE).card
+    card = read_model(SHIPPED / "digits" / str(NEWEST["digits"]) / MODEL_FILE).card
     return [
         Digit(np.array(pixels, np.uint8).reshape(28, 28), card.output.labels[int(np.argmax(said))], said)
         for pixels, said in zip(card.known_answers.inputs, card.known_answers.outputs, strict=True)

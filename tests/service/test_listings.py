@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import pytest
-from serving import SHIPPED, Service
+from serving import NEWEST, SHIPPED, Service
 
 from nncore.publishing import MODEL_FILE
 
-MODELS = ["digits", "exam", "line", "xor"]
+MODELS = list(NEWEST)
 
 
 def test_the_process_says_that_it_is_alive(service: Service) -> None:
@@ -21,16 +21,19 @@ def test_readiness_names_the_version_that_each_model_serves(service: Service) ->
     answer = service.ask("GET", "/readyz")
 
     assert answer.status == 200
-    served = {"ready": True, "version": 1, "failures": {}}
-    assert answer.json == {"ready": True, "models": dict.fromkeys(MODELS, served)}
+    served = {model: {"ready": True, "version": version, "failures": {}} for model, version in NEWEST.items()}
+    assert answer.json == {"ready": True, "models": served}
 
 
 def test_every_model_is_listed(service: Service) -> None:
     answer = service.ask("GET", "/models")
 
     assert answer.status == 200
-    facts = {"stable": 1, "labels": {"stable": 1}, "versions": [1], "failures": {}}
-    assert answer.json == {"models": [{"model": name} | facts for name in MODELS]}
+    facts = [
+        {"model": model, "stable": newest, "labels": {"stable": newest}, "versions": [*range(1, newest + 1)]}
+        for model, newest in NEWEST.items()
+    ]
+    assert answer.json == {"models": [one | {"failures": {}} for one in facts]}
 
 
 def test_one_model_is_shown_as_in_the_list(service: Service) -> None:
@@ -41,12 +44,13 @@ def test_one_model_is_shown_as_in_the_list(service: Service) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_version_says_what_its_card_says(service: Service, model: str) -> None:
-    data = (SHIPPED / model / "1" / MODEL_FILE).read_bytes()
-    answer = service.ask("GET", f"/models/{model}/versions/1")
+    newest = NEWEST[model]
+    data = (SHIPPED / model / str(newest) / MODEL_FILE).read_bytes()
+    answer = service.ask("GET", f"/models/{model}/versions/{newest}")
     shown = answer.json
 
     assert answer.status == 200
-    assert (shown["model"], shown["version"], shown["labels"]) == (model, 1, ["stable"])
+    assert (shown["model"], shown["version"], shown["labels"]) == (model, newest, ["stable"])
     assert (shown["sha256"], shown["bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
     assert shown["published"]
     assert shown["architecture"]["layers"][-1]["type"] == "dense"
@@ -57,7 +61,8 @@ def test_a_version_says_what_its_card_says(service: Service, model: str) -> None
 
 
 def test_a_version_is_found_by_a_label_too(service: Service) -> None:
-    by_number, by_label = (service.ask("GET", f"/models/digits/versions/{name}") for name in ("1", "stable"))
+    names = NEWEST["digits"], "stable"
+    by_number, by_label = (service.ask("GET", f"/models/digits/versions/{name}") for name in names)
 
     assert by_number.json == by_label.json
     assert by_number.json["input"]["range"] == [0, 255]
