@@ -72,11 +72,12 @@ def requests() -> dict[str, bytes]:
     Image.fromarray(picture).save(png, "PNG")
     form = (
         b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\ndigits\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="version"\r\n\r\n1\r\n'
         b'--B\r\nContent-Disposition: form-data; name="image"; filename="7.png"\r\n'
         b"Content-Type: image/png\r\n\r\n" + png.getvalue() + b"\r\n--B--\r\n"
     )
     xor = orjson.dumps({"model": "xor", "inputs": [[0, 1]]})
-    digit = orjson.dumps({"model": "digits", "inputs": [picture.ravel().tolist()]})
+    digit = orjson.dumps({"model": "digits", "version": 1, "inputs": [picture.ravel().tolist()]})
     return {
         "XOR by JSON": post(xor, "application/json"),
         "a digit by JSON, 784 numbers": post(digit, "application/json"),
