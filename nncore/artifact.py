@@ -191,6 +191,8 @@ def from_bytes(data: bytes) -> Model:
     for name, array in network.arrays.items():
         if not np.isfinite(arrays[name]).all():
             raise ArtifactError(f"tensor {name} holds NaN or infinity")
+        if name.endswith(".variance") and arrays[name].min() < 0:
+            raise ArtifactError(f"tensor {name} holds a variance below zero")
         array[...] = arrays[name]
     return Model(card, network)
 

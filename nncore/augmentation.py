@@ -133,8 +133,9 @@ class Augmenter:
 
     def _blend(self, source: FloatArray, index: Array, shares: FloatArray, out: FloatArray) -> None:
         """Write into `out` the four pixels at and after each index, mixed by shares (2, n, H·W)."""
-        # Beyond an edge the share is 0, so it does not matter what is read there: a pixel of the next row or
-        # picture. Beyond the last picture mode="clip" reads its last pixel; it also spares a buffered copy.
+        # Beyond an edge the share is 0, so it does not matter which finite number is read there: a pixel of
+        # the next row or picture. Beyond the last picture mode="clip" reads its last pixel; it also spares a
+        # buffered copy.
         upper, lower, right = self.room[:, : len(index)]
         down, across = shares
         for left, begin in ((upper, 0), (lower, self.width * self.channels)):

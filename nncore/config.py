@@ -96,16 +96,19 @@ def from_json(kind: type[T], data: object) -> T:
     return typing.cast(T, result)
 
 
-def to_json(value: Any, registry: Mapping[str, type] | None = None) -> Any:
-    """Return the JSON form of a dataclass tree: what `from_json` reads, defaults written out."""
+def to_json(value: Any, registry: Mapping[str, type] | None = None, *, whole: bool = False) -> Any:
+    """Return the JSON form of a dataclass tree: what `from_json` reads, defaults written out.
+
+    With `whole` those of quiet fields too.
+    """
     if isinstance(value, tuple):
-        return [to_json(item, registry) for item in value]
+        return [to_json(item, registry, whole=whole) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
     fields = {
-        field.name: to_json(getattr(value, field.name), field.metadata.get("registry"))
+        field.name: to_json(getattr(value, field.name), field.metadata.get("registry"), whole=whole)
         for field in dataclasses.fields(value)
-        if not (field.metadata.get("quiet") and getattr(value, field.name) == field.default)
+        if whole or not (field.metadata.get("quiet") and getattr(value, field.name) == field.default)
     }
     names = [name for name, kind in (registry or {}).items() if kind is type(value)]
     return {"type": names[0]} | fields if names else fields

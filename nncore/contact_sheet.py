@@ -9,7 +9,7 @@ import numpy as np
 from nncore.augmentation import Augmentation, Augmenter
 from nncore.datasets import DATASETS
 from nncore.errors import InputError, RecipeError
-from nncore.files import replace_file
+from nncore.files import write_named
 from nncore.randomness import stream
 from nncore.recipe import Recipe
 from nncore.types import Array, ByteArray, FloatArray
@@ -30,8 +30,7 @@ def write_sheet(recipe: Recipe, path: Path, rows: int, columns: int) -> ByteArra
     if problem:
         raise RecipeError({"augmentation": problem})
     sheet = contact_sheet(pictures, augmentation, rows, columns, recipe.seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, png(sheet))
+    write_named(path, png(sheet))
     return sheet
 
 

@@ -129,7 +129,7 @@ class Descent:
         decay = self.options.weight_average
         if decay is None:
             return
-        # The warm-up of TensorFlow's ExponentialMovingAverage.
+        # A warm-up much like that of TensorFlow's ExponentialMovingAverage.
         share = 1 - min(decay, count / (10 + count))
         room = np.empty(min(BLOCK, self.average.size), self.average.dtype)
         for start in range(0, self.average.size, BLOCK):

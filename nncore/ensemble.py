@@ -75,6 +75,10 @@ class Ensemble(Layer):
         plans = self._plans(input_shape)
         return sum(plan.numbers for plan in plans) + math.prod(plans[0].outputs[-1])
 
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Return how many an example takes in all members."""
+        return sum(plan.multiply_adds for plan in self._plans(input_shape))
+
     def kept_size(self, input_shape: Shape) -> int:
         """Return what all members leave, their answers, and the gradients on their way through one."""
         kept = widest = 0

@@ -50,4 +50,4 @@ class ArtifactError(NNCoreError):
 
 
 class ExportError(NNCoreError):
-    """A model that cannot be written as what it was to become."""
+    """A file that was asked for, a model in another format say, and cannot be written."""

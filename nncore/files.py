@@ -7,6 +7,8 @@ import threading
 from io import BufferedReader
 from pathlib import Path
 
+from nncore.errors import ExportError
+
 Part = bytes | memoryview
 
 # What a file or folder that is being written beside its place is called; a kill may leave one behind.
@@ -61,3 +63,18 @@ def replace_file(path: Path, *parts: Part) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_named(path: Path, data: bytes) -> None:
+    """Write the file that somebody has named, in a folder that is made where there is none.
+
+    Raises ExportError, with the path, where that cannot be done.
+    """
+    try:
+        if path.is_dir():
+            raise ExportError(f"{path}: is a folder; name the file in it that is to be written")
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+        replace_file(path, data)
+    except OSError as error:
+        raise ExportError(f"{path}: {error.strerror}") from None

@@ -13,6 +13,7 @@ from nncore.network import LAYERS, plan
 from nncore.preprocessing import PICTURES, STEPS
 from nncore.types import IntArray, Shape
 
+NAMES = {kind: name for name, kind in LAYERS.items()}
 # Numbers of a list that are shown: the means of a wide table would fill pages.
 MOST_SHOWN = 4
 
@@ -48,11 +49,15 @@ def confusion_text(counts: IntArray, labels: Sequence[str]) -> str:
 
 def _layers(layers: Sequence[Layer], shape: Shape) -> Iterator[str]:
     """Yield a line a layer, and below an ensemble those of its members, alike ones once."""
-    for layer, output in zip(layers, plan(layers, shape).outputs, strict=True):
+    kinds = max(8, *(len(NAMES[type(layer)]) for layer in layers))
+    outputs = plan(layers, shape).outputs
+    widest = max(8, *(len(_shape(output)) for output in outputs))
+    for layer, output in zip(layers, outputs, strict=True):
         settings = to_json(layer, LAYERS)
         kind = settings.pop("type")
         settings.pop("members", None)
-        yield f"{kind:<8} → {_shape(output):<8} {_settings(settings)}".rstrip()
+        settings = {name: value for name, value in settings.items() if value is not None}
+        yield f"{kind:<{kinds}} → {_shape(output):<{widest}} {_settings(settings)}".rstrip()
         if isinstance(layer, Ensemble):
             for member in dict.fromkeys(layer.members):
                 places = [str(place) for place, other in enumerate(layer.members, 1) if other == member]
@@ -71,7 +76,7 @@ def _input(card: Card) -> str:
     parts = [f"numbers in {bounds[0]:g}-{bounds[1]:g}" if bounds else "any finite numbers"]
     parts += [_settings(to_json(step, STEPS)) for step in card.input.steps]
     if card.input.picture:
-        parts.append(f"or pictures: {_settings(to_json(card.input.picture, PICTURES))}")
+        parts.append(f"or pictures: {_settings(to_json(card.input.picture, PICTURES))}".rstrip())
     return "; ".join(parts)
 
 

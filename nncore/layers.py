@@ -50,6 +50,11 @@ class Layer(ABC):
         """Return how many numbers an example becomes here: its output, and what layers inside give."""
         return math.prod(self.output_shape(input_shape))
 
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Return how many an example takes by the definition of what is worked out."""
+        weight = self.parameter_shapes(input_shape).get("weight", (0,))
+        return math.prod(weight) * math.prod(self.output_shape(input_shape)[:-1])
+
     def kept_size(self, input_shape: Shape) -> int:
         """Return how many numbers of an example `forward` leaves for `backward`, its output included."""
         return self.numbers(input_shape)

@@ -82,12 +82,17 @@ class BatchNorm(Layer):
         return dx
 
     def fold(self, state: Views, cache: Cache) -> None:
-        """Move the running mean and variance towards the batch's; the variance is that of a sample."""
+        """Move the running mean and variance towards the batch's; the variance is that of a sample.
+
+        A batch with one number a channel, the last of an epoch say, has none and moves nothing.
+        """
         _, mean, variance, count = cache
+        if count < 2:
+            return
         share = 1 - self.momentum
         for running, batch in (
             (state["mean"], mean),
-            (state["variance"], variance * count / max(count - 1, 1)),
+            (state["variance"], variance * count / (count - 1)),
         ):
             running += share * (batch - running)
 

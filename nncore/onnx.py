@@ -15,7 +15,7 @@ import nncore
 from nncore.artifact import Card, Model
 from nncore.config import canonical, to_json
 from nncore.errors import ExportError
-from nncore.files import replace_file
+from nncore.files import write_named
 from nncore.onnx_graph import Graph, Tensor, float32
 from nncore.onnx_layers import apply_layers
 from nncore.predictor import load
@@ -38,14 +38,7 @@ def write_onnx(file: Path, out: Path | None = None) -> tuple[Path, int]:
     about = {"name": name, "version": version, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     data = to_onnx(Model(predictor.card, predictor.network), about)
     path = out or Path(f"{name}-{version}.onnx" if version else f"{name}.onnx")
-    try:
-        if path.is_dir():
-            raise ExportError(f"{path}: is a folder; name the file in it that is to be written")
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True)
-        replace_file(path, data)
-    except OSError as error:
-        raise ExportError(f"{path}: {error.strerror}") from None
+    write_named(path, data)
     return path, len(data)
 
 

@@ -21,6 +21,7 @@ from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.memory import Rows, run_bytes
 from nncore.network import LAYERS, Network, plan
+from nncore.normalization import BatchNorm
 from nncore.optimizers import OPTIMIZERS, Optimizer
 from nncore.preprocessing import MOST_STEPS, STEPS, Standardize, Step, apply_steps
 from nncore.randomness import stream
@@ -84,7 +85,7 @@ def read_recipe(text: str | bytes) -> Recipe:
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return the recipe with fields replaced: `{"optimizer.learning_rate": 0.01, "network.0.units": 64}`."""
-    data = to_json(recipe)
+    data = to_json(recipe, whole=True)
     for path, value in changes.items():
         parts = path.replace("[", ".").replace("]", "").split(".")
         inner = data
@@ -163,6 +164,8 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         raise RecipeError(problems)
     if recipe.label_smoothing and LOSSES[recipe.loss].output == "regression":
         problems["label_smoothing"] = f"must be 0 with {recipe.loss}: only classes have labels to smooth"
+    if min(recipe.batch_size, len(dataset.train)) == 1:
+        problems |= _check_norms(recipe, dataset.train.inputs.shape[1:])
     if recipe.augmentation and (problem := recipe.augmentation.check(dataset.train.inputs.shape[1:])):
         problems["augmentation"] = problem
     score = "r2" if LOSSES[recipe.loss].output == "regression" else "accuracy"
@@ -175,6 +178,16 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         problems |= error.problems
     if problems:
         raise RecipeError(problems)
+
+
+def _check_norms(recipe: Recipe, input_shape: Shape) -> dict[str, str]:
+    """Return what is wrong where a batch has one number a channel, which has no variance."""
+    shapes = [input_shape, *plan(recipe.network, input_shape).outputs]
+    return {
+        f"network[{place}]": "batch_norm needs more than one row a batch here: make batch_size larger"
+        for place, (layer, shape) in enumerate(zip(recipe.network, shapes, strict=False))
+        if isinstance(layer, BatchNorm) and math.prod(shape[:-1]) == 1
+    }
 
 
 def _check_output(recipe: Recipe, dataset: Dataset, last: Shape) -> dict[str, str]:
@@ -256,6 +269,8 @@ def _fit_steps(recipe: Recipe, rows: Array) -> tuple[Step, ...]:
 
 
 def _child(data: Any, part: str, path: str) -> Any:
+    if data is None:
+        raise RecipeError({path: f"there is nothing yet that {part!r} could be in: set the whole object"})
     if isinstance(data, list) and part.isdecimal() and int(part) < len(data):
         return data[int(part)]
     if isinstance(data, dict) and part in data:

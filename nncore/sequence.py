@@ -19,6 +19,10 @@ MOST_PARAMETERS = 50_000_000
 # Of all layers together, for one example: a predictor has room for them times the rows it works on at once. A
 # few hundred bytes can ask for a thousand layers of 65,536.
 MOST_OUTPUTS = 1 << 20
+# For one example: some 20 ms on a core. A file of a few megabytes can ask for a thousand times as much.
+MOST_MULTIPLY_ADDS = 1 << 30
+# Numbers that a layer works in beside its outputs: a thread that answers has room for them, 64 MB.
+MOST_SCRATCH = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,15 @@ class Plan:
     """The shapes of a network's arrays by name, `0.weight`, and the output shape of every layer.
 
     `parameters` are what an optimizer moves, `state` what training batches leave behind; `numbers` is how
-    many numbers an example becomes on its way, layers inside layers included.
+    many numbers an example becomes on its way, and `multiply_adds` how many that takes, layers inside layers
+    included.
     """
 
     parameters: dict[str, Shape]
     state: dict[str, Shape]
     outputs: list[Shape]
     numbers: int
+    multiply_adds: int
 
     @property
     def arrays(self) -> dict[str, Shape]:
@@ -51,7 +57,7 @@ def plan(layers: Sequence[Layer], input_shape: Shape, path: str = "network") -> 
     parameters: dict[str, Shape] = {}
     state: dict[str, Shape] = {}
     outputs: list[Shape] = []
-    shape, total, numbers = input_shape, 0, 0
+    shape, total, numbers, products = input_shape, 0, 0, 0
     for place, layer in enumerate(layers):
         here = f"{path}[{place}]"
         try:
@@ -67,13 +73,19 @@ def plan(layers: Sequence[Layer], input_shape: Shape, path: str = "network") -> 
             mine.update({f"{place}.{name}": inner_shape for name, inner_shape in inner.items()})
             total += sum(map(math.prod, inner.values()))
         numbers += layer.numbers(shape)
+        products += layer.multiply_adds(shape)
+        if (scratch := layer.scratch_size(shape)) > MOST_SCRATCH:
+            raise RecipeError({here: f"works in {scratch:,} numbers at once, more than {MOST_SCRATCH:,}"})
         shape = outputs[-1]
         if total > MOST_PARAMETERS:
             raise RecipeError({here: f"more than {MOST_PARAMETERS:,} parameters in all"})
     if numbers > MOST_OUTPUTS:
         what = f"its layers give {numbers:,} numbers an example, more than {MOST_OUTPUTS:,}"
         raise RecipeError({path: what})
-    return Plan(parameters, state, outputs, numbers)
+    if products > MOST_MULTIPLY_ADDS:
+        what = f"takes {products:,} multiply-adds an example, more than {MOST_MULTIPLY_ADDS:,}"
+        raise RecipeError({path: what})
+    return Plan(parameters, state, outputs, numbers, products)
 
 
 def split(arrays: Views, count: int) -> list[Views]:

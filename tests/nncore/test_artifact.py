@@ -523,3 +523,17 @@ def test_junk_anywhere_in_a_header_is_refused_or_does_no_harm(xor, take_apart, d
         inner = inner[key]
     inner[path[-1]] = data.draw(junk)
     right_or_refused(file.bytes())
+
+
+def test_a_variance_below_zero_is_refused_by_name():
+    recipe = {
+        "dataset": "xor",
+        "network": [{"type": "batch_norm"}, {"type": "dense", "units": 1}],
+        "loss": "binary_cross_entropy",
+        "optimizer": {"type": "adam"},
+        "epochs": 1,
+    }
+    model = describe(run(read_recipe(json.dumps(recipe))))
+    model.network.state["0.variance"][1] = -1e-6
+    with pytest.raises(ArtifactError, match=r"^tensor 0\.variance holds a variance below zero$"):
+        from_bytes(to_bytes(model))

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from nncore.convolution import Conv2D
 from nncore.errors import RecipeError
 from nncore.gradcheck import directional_error
 from nncore.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
@@ -152,3 +153,24 @@ def test_the_bound_on_parameters_is_inclusive():
     assert plan([Dense(MOST_PARAMETERS // 1000, bias=False)], (1000,))
     with pytest.raises(RecipeError):
         plan([Dense(MOST_PARAMETERS // 1000), Dense(1)], (1000,))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "what"),
+    [
+        # A few megabytes of weights, and thousands of millions of products.
+        (
+            [Conv2D(300, 1), Conv2D(14, 27, padding="same")],
+            (28, 28),
+            r"^network: takes 2,400,\d{3},\d{3} multiply-adds an example, more than 1,073,741,824$",
+        ),
+        (
+            [Conv2D(1, 63, (32, 1), "same")],
+            (32, 64_536),
+            r"^network\[0\]: works in \d+,\d{3},\d{3} numbers at once, more than 16,777,216$",
+        ),
+    ],
+)
+def test_what_a_small_file_can_ask_for_is_bounded(layers, shape, what):
+    with pytest.raises(RecipeError, match=what):
+        plan(layers, shape)

@@ -119,6 +119,21 @@ def test_a_recipe_is_the_same_after_json(recipe):
     assert read_recipe(json.dumps(to_json(recipe))) == recipe
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("label_smoothing", 0.1), ("weight_average", 0.9), ("augmentation", {"rotation": 5})],
+)
+def test_a_field_that_is_not_written_can_be_set_all_the_same(field, value):
+    changed = override(plain(), {field: value})
+    assert changed == plain(**{field: value})
+
+
+def test_what_is_to_be_set_in_nothing_is_an_error_that_says_so():
+    what = "augmentation.rotation: there is nothing yet that 'rotation' could be in: set the whole object"
+    with pytest.raises(RecipeError, match=f"^{what}"):
+        override(plain(), {"augmentation.rotation": 5})
+
+
 def test_what_came_later_is_not_written_where_it_is_not_set():
     # So that a recipe's files, checkpoints and versions are the same bytes as before.
     later = {"label_smoothing", "weight_average", "augmentation"}
@@ -139,6 +154,14 @@ def test_what_came_later_is_not_written_where_it_is_not_set():
             {"network": [{"type": "conv2d", "filters": 2, "kernel": 3}]},
             r"network\[0\]",
             r"conv2d takes pictures, \(height, width, channels\), not \(1,\)",
+        ),
+        (
+            {
+                "batch_size": 1,
+                "network": [{"type": "dense", "units": 1}, {"type": "batch_norm"}],
+            },
+            r"network\[1\]",
+            "batch_norm needs more than one row a batch here: make batch_size larger",
         ),
         (
             {"loss": "softmax_cross_entropy"},
@@ -365,7 +388,10 @@ def test_several_fields_are_overridden_at_once():
         ("network.units", "there is no 'units' here"),
         ("network[0]", r"^network\[0\]: must be an object, not 1$"),
         ("epochs.deeper", "^epochs.deeper: there is no 'deeper' here$"),
-        ("early_stopping.patience", "there is no 'patience' here$"),
+        (
+            "early_stopping.patience",
+            "nothing yet that 'patience' could be in: set the whole object$",
+        ),
         ("", "there is no '' here"),
         ("network[0].", "there is no '' here"),
     ],
@@ -781,12 +807,44 @@ def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(data
     assert peak <= estimate <= 3 * peak
 
 
-@pytest.mark.parametrize("batch_size", [20, 700])
-def test_convolutions_and_distorted_pictures_are_part_of_the_estimate(monkeypatch, batch_size):
+def few_digits(monkeypatch, rows):
+    """Have the digits be so many of each part."""
     digits = DATASETS["digits"]()
     parts = ("train", "validation", "test")
-    few = dataclasses.replace(digits, **{part: getattr(digits, part).take(np.arange(700)) for part in parts})
+    few = dataclasses.replace(digits, **{part: getattr(digits, part).take(np.arange(rows)) for part in parts})
     monkeypatch.setitem(DATASETS, "digits", lambda: few)
+    return few
+
+
+POOLING = [
+    {"type": "conv2d", "filters": 600, "kernel": 1},
+    {"type": "max_pool2d", "size": [2, 28], "stride": 1},
+    {"type": "global_average_pooling"},
+    dense(10),
+]
+WIDE_KERNELS = [
+    {"type": "conv2d", "filters": 720, "kernel": 14, "stride": 14},
+    {"type": "conv2d", "filters": 720, "kernel": 3, "padding": "same"},
+    {"type": "global_average_pooling"},
+    dense(10),
+]
+
+
+@pytest.mark.parametrize(("layers", "rows"), [(POOLING, 1), (WIDE_KERNELS, 4)])
+def test_what_pooling_leaves_and_tiles_work_in_is_part_of_the_estimate(monkeypatch, layers, rows):
+    few = few_digits(monkeypatch, 20)
+    recipe = read_recipe(json.dumps(CONVOLUTIONAL | {"network": layers, "batch_size": rows}))
+    estimate = needed_memory(recipe, few)
+    tracemalloc.start()
+    run(recipe)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= estimate <= 4 * peak
+
+
+@pytest.mark.parametrize("batch_size", [20, 700])
+def test_convolutions_and_distorted_pictures_are_part_of_the_estimate(monkeypatch, batch_size):
+    few = few_digits(monkeypatch, 700)
     recipe = read_recipe(json.dumps(CONVOLUTIONAL | {"batch_size": batch_size}))
     estimate = needed_memory(recipe, few)
     tracemalloc.start()
