@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Nothing more can be written, and the interpreter would try at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        print(f"nncore: {error}", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"nncore: {place}{error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -592,7 +592,7 @@ WRONG = [
     ),
     (
         ["train", XOR, "--epochs", "1", "--out", "broken.json"],
-        r".*(Not a directory|File exists).*broken\.json.*",
+        r"broken\.json.*: (Not a directory|File exists)",
     ),
     (["train", XOR, "--start-from", "models/none"], "models/none: No such file or directory"),
     (["train", XOR, "--start-from", "broken.json"], r"broken\.json: truncated: .*"),
