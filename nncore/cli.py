@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-import nncore
 from nncore.allocation import keep_freed_memory
+from nncore.arguments import parse
 from nncore.artifact import describe, to_bytes
 from nncore.bar import Bar, figures_text
 from nncore.config import to_json, unknown
@@ -34,17 +34,15 @@ from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe,
 from nncore.resuming import checkpoints_of, members_of
 from nncore.training import History
 
-MODEL_HELP = "a model file, a version's folder, or a model's folder: its newest version"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 an error that is said in a line, 130 Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     keep_freed_memory()
     try:
         # At these sizes a second BLAS thread makes a product slower, not faster.
         with threadpool_limits(1, user_api="blas"):
-            options.command(options)
+            COMMANDS[options.command](options)
         # Here rather than at the interpreter's end, where a reader that has left would be an error.
         sys.stdout.flush()
     except NNCoreError as error:
@@ -62,114 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nncore: {place}{error.strerror or error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nncore", description="Train small neural networks with NumPy.")
-    parser.add_argument("--version", action="version", version=f"nncore {nncore.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    train = commands.add_parser("train", help="train the network of a recipe and write it as a new version")
-    train.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
-    train.add_argument(
-        "--out", type=Path, default=Path("var/models"), help="folder of models (default: var/models)"
-    )
-    train.add_argument("--name", help="name of the model (default: the recipe file's)")
-    train.add_argument("--seed", type=int, help="instead of the recipe's seed")
-    train.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="instead of a field of the recipe: optimizer.learning_rate=0.01, network[1].units=64",
-    )
-    train.add_argument(
-        "--no-test", action="store_true", help="leave the test set alone: for runs that are compared"
-    )
-    train.add_argument(
-        "--resume", action="store_true", help="go on with a run of this recipe that was killed"
-    )
-    train.add_argument(
-        "--start-from", type=Path, metavar="MODEL", help=f"train on from the weights of {MODEL_HELP}"
-    )
-    train.add_argument(
-        "--members",
-        type=int,
-        metavar="N",
-        help="train it N times, with N seeds from the recipe's on, and make an ensemble of them",
-    )
-    train.add_argument(
-        "--processes", type=int, metavar="N", help="how many members at a time (default: one a core)"
-    )
-    train.set_defaults(command=_train)
-
-    ensemble = commands.add_parser("ensemble", help="make several models one that answers with their mean")
-    ensemble.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=MODEL_HELP)
-    ensemble.add_argument(
-        "--out", type=Path, default=Path("var/models"), help="folder of models (default: var/models)"
-    )
-    ensemble.add_argument("--name", required=True, help="name of the ensemble")
-    ensemble.add_argument("--no-test", action="store_true", help="leave the test set alone")
-    ensemble.set_defaults(command=_ensemble)
-
-    evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
-    evaluate.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    evaluate.add_argument("--data", required=True, metavar="NAME:PART", help="digits:test, xor:train …")
-    evaluate.set_defaults(command=_evaluate)
-
-    inspect = commands.add_parser("inspect", help="show what a model says of itself")
-    inspect.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    inspect.add_argument("--json", action="store_true", help="the whole card as JSON")
-    inspect.set_defaults(command=_inspect)
-
-    predict = commands.add_parser("predict", help="ask a model")
-    predict.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    predict.add_argument(
-        "inputs",
-        nargs="?",
-        default="-",
-        metavar="INPUTS",
-        help="a JSON array of inputs, [[0, 1], [1, 1]] say; without it, or with -, from standard input",
-    )
-    predict.set_defaults(command=_predict)
-
-    augment = commands.add_parser("augment", help="draw what a recipe's augmentation makes of its pictures")
-    augment.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
-    augment.add_argument("--out", type=Path, required=True, metavar="SHEET.PNG", help="the PNG to write")
-    augment.add_argument("--rows", type=int, default=10, help="how many pictures (default: 10)")
-    augment.add_argument("--columns", type=int, default=16, help="how many of each, the first as it is (16)")
-    augment.add_argument("--seed", type=int, help="instead of the recipe's seed")
-    augment.set_defaults(command=_augment)
-
-    export = commands.add_parser("export", help="write a model in another format")
-    export.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    export.add_argument(
-        "--format", default="onnx", help="onnx, which is the only one so far, and the default"
-    )
-    export.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="the file to write (default: NAME-VERSION.onnx, in this folder)",
-    )
-    export.set_defaults(command=_export)
-
-    profile = commands.add_parser(
-        "profile", help="measure where a prediction's time goes, or a training step's"
-    )
-    profile.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    profile.add_argument(
-        "--rows",
-        type=int,
-        action="append",
-        metavar="N",
-        help="how many at once; several times (default: 1, 64)",
-    )
-    profile.add_argument("--seconds", type=float, default=1, help="how long to measure each (default: 1)")
-    profile.add_argument("--training", action="store_true", help="a step of its recipe, at its batch size")
-    profile.set_defaults(command=_profile)
-    return parser
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -377,3 +267,15 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+COMMANDS = {
+    "train": _train,
+    "ensemble": _ensemble,
+    "evaluate": _evaluate,
+    "inspect": _inspect,
+    "predict": _predict,
+    "augment": _augment,
+    "export": _export,
+    "profile": _profile,
+}

@@ -74,6 +74,7 @@ NNCORE = [
     "nncore.bar",
     "nncore.resuming",
     "nncore.members",
+    "nncore.arguments",
     "nncore.cli",
     "nncore.__main__",
 ]
