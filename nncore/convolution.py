@@ -84,9 +84,8 @@ class Conv2D(Layer):
         tiling = winograd.tile(grid, x.shape[3], self.filters)
         if tiling and (kernels is not None or len(x) >= winograd.FEWEST_PICTURES):
             kernels = winograd.transform_kernels(views["weight"]) if kernels is None else kernels
-            tiling.convolve(x, kernels, out, scratch)
-        else:
-            windows.convolve(x, views["weight"], grid, out, scratch)
+            return tiling.convolve(x, kernels, views.get("bias"), out, scratch)
+        windows.convolve(x, views["weight"], grid, out, scratch)
         if self.bias:
             ops.add_to_channels(out, views["bias"])
         return out

@@ -1,5 +1,6 @@
 """MaxPool2D and GlobalAveragePooling: pictures made smaller."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -60,8 +61,7 @@ class MaxPool2D(Layer):
     ) -> FloatArray:
         """Return y in `out`."""
         grid = self._grid(x.shape[1:])
-        rows = [x[:, _every(i, grid, 0)] for i in range(grid.kernel[0])]
-        first, *others = [row[:, :, _every(j, grid, 1)] for row in rows for j in range(grid.kernel[1])]
+        first, *others = [x[:, rows, columns] for rows, columns in _places(grid)]
         if not others:
             np.copyto(out, first)
         for here in others:
@@ -106,6 +106,13 @@ class GlobalAveragePooling(Layer):
         """Return y in `out`."""
         np.mean(x, axis=(1, 2), out=out)
         return out
+
+
+@functools.lru_cache(maxsize=256)
+def _places(grid: windows.Grid) -> list[tuple[slice, slice]]:
+    """Return, for each place in a window, where the pixels that stand there are."""
+    (height, width) = grid.kernel
+    return [(_every(i, grid, 0), _every(j, grid, 1)) for i in range(height) for j in range(width)]
 
 
 def _every(offset: int, grid: windows.Grid, side: int) -> slice:

@@ -11,12 +11,13 @@ long rows.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nncore.types import FloatArray
+from nncore.types import FloatArray, Shape
 from nncore.windows import Grid
 
 A = np.array([[1, 0], [1, 1], [1, -1], [0, -1]])
@@ -56,26 +57,32 @@ class Winograd:
         self.even = 2 * rows, 2 * columns
         self.is_exact = self.even == grid.output
         self.frame = self.even[0] + 2, 2, columns + 1, channels
-        # The place of a picture's axis stands at None.
-        self.shapes: list[tuple[int | None, ...]] = [
-            (None, *self.frame),
-            (4, 4, None, rows, columns, channels),
-            (4, 4, None, rows, columns, channels),
-            (4, 4, None, rows, columns, filters),
-            (2, 2, None, rows, columns, filters),
-            (0,) if self.is_exact else (None, *self.even, filters),
+        # The axis of the pictures, how many there are, is at -1.
+        self.shapes: list[Shape] = [
+            (-1, *self.frame),
+            (4, 4, -1, rows, columns, channels),
+            (4, 4, -1, rows, columns, channels),
+            (4, 4, -1, rows, columns, filters),
+            (2, 2, -1, rows, columns, filters),
+            (0,) if self.is_exact else (-1, *self.even, filters),
         ]
-        self.sizes = [math.prod(side for side in shape if side is not None) for shape in self.shapes]
-        self.pictures = max(1, BLOCK // (self.sizes[2] + self.sizes[3]))
+        sizes = [abs(math.prod(shape)) for shape in self.shapes]
+        self.ends = list(itertools.accumulate(sizes, initial=0))
+        self.pictures = max(1, BLOCK // (sizes[2] + sizes[3]))
 
     def scratch_size(self) -> int:
         """Return how many numbers `convolve` works in."""
-        return self.pictures * sum(self.sizes)
+        return self.pictures * self.ends[-1]
 
     def convolve(
-        self, x: FloatArray, kernels: FloatArray, out: FloatArray, scratch: FloatArray | None = None
+        self,
+        x: FloatArray,
+        kernels: FloatArray,
+        bias: FloatArray | None,
+        out: FloatArray,
+        scratch: FloatArray | None = None,
     ) -> FloatArray:
-        """Write what windows of x (N, H, W, C) give into out (N, oh, ow, K), and return it.
+        """Write what windows of x (N, H, W, C) give, plus bias (K,), into out (N, oh, ow, K); return it.
 
         `kernels` are what `transform_kernels` made of them.
         """
@@ -83,6 +90,9 @@ class Winograd:
         for some, (frame, tiles, inputs, products, corners, outputs) in self._blocks(x, scratch):
             self._transform_inputs(x[some], frame, tiles, inputs)
             np.matmul(_by_place(inputs), kernels, out=_by_place(products))
+            if bias is not None:
+                # What stands at this place of M goes once into each output.
+                products[1, 1] += bias
             np.matmul(to_outputs, _flat(products, 16), out=_flat(corners, 4))
             np.copyto(_corners(out[some] if self.is_exact else outputs), corners)
             if not self.is_exact:
@@ -122,11 +132,8 @@ class Winograd:
             scratch = np.empty(self.scratch_size(), x.dtype)
         for start in range(0, len(x), self.pictures):
             count = min(self.pictures, len(x) - start)
-            arrays, begin = [], 0
-            for shape, size in zip(self.shapes, self.sizes, strict=True):
-                sides = [count if side is None else side for side in shape]
-                arrays.append(scratch[begin : begin + count * size].reshape(sides))
-                begin += count * size
+            bounds = zip(self.ends, self.ends[1:], self.shapes, strict=False)
+            arrays = [scratch[count * begin : count * end].reshape(shape) for begin, end, shape in bounds]
             yield slice(start, start + count), arrays
 
     def _transform_inputs(

@@ -26,15 +26,16 @@ def problem(shape, filters, padding, seed, dtype=np.float64):
 def test_tiles_give_what_naive_loops_give_forward_and_backward(shape, filters, padding, seed, block):
     grid, x, weight, dy = problem(shape, filters, padding, seed)
     y, dweight = np.full_like(dy, np.nan), np.full_like(weight, np.nan)
+    bias = np.arange(float(filters))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "BLOCK", block)
         tiling = Winograd(grid, shape[3], filters)
         scratch = np.full(tiling.scratch_size(), np.nan)
-        tiling.convolve(x, transform_kernels(weight), y, scratch)
+        tiling.convolve(x, transform_kernels(weight), bias, y, scratch)
         dx = tiling.gradients(x, weight, dy, dweight, wants_dx=True)
         alone = np.empty_like(weight)
         assert tiling.gradients(x, weight, dy, alone, wants_dx=False) is None
-    assert_allclose(y, naive_convolution(x, weight, (1, 1), padding), atol=1e-12)
+    assert_allclose(y, naive_convolution(x, weight, (1, 1), padding) + bias, atol=1e-12)
     naive_dx, naive_dweight = naive_gradients(x, weight, dy, (1, 1), padding)
     assert_allclose(dx, naive_dx, atol=1e-12)
     assert_allclose(dweight, naive_dweight, atol=1e-12)
@@ -45,7 +46,7 @@ def test_in_float32_no_more_than_a_digit_is_lost():
     grid, x, weight, dy = problem((8, 12, 12, 48), 48, "same", 0, np.float32)
     y, dweight = np.empty_like(dy), np.empty_like(weight)
     tiling = Winograd(grid, 48, 48)
-    tiling.convolve(x, transform_kernels(weight), y)
+    tiling.convolve(x, transform_kernels(weight), None, y)
     dx = tiling.gradients(x, weight, dy, dweight, wants_dx=True)
     exact = [array.astype(np.float64) for array in (x, weight, dy)]
     right = np.empty(dy.shape), np.empty(weight.shape)
