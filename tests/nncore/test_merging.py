@@ -122,9 +122,9 @@ def test_it_is_shown_with_alike_members_together(home):
     said = card_text(merged(home, *MODELS).card).splitlines()
     at = said.index("            ensemble → 2        output classes")
     assert said[at + 1] == "              member 1:"
-    assert said[at + 2] == "                dense    → 5        units 5, bias True, initializer he"
+    assert said[at + 2] == "                dense      → 5        units 5, bias True, initializer he"
     assert said[at + 7] == "              members 2, 3:"
-    assert said[at + 8] == "                dense    → 4        units 4, bias True, initializer he"
+    assert said[at + 8] == "                dense      → 4        units 4, bias True, initializer he"
     assert any(line.startswith("members     [(sha256 ") for line in said)
     assert "              2 members, each:" in card_text(merged(home, "second", "third").card).splitlines()
 
