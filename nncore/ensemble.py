@@ -153,22 +153,25 @@ class Ensemble(Layer):
         return out
 
     def _plans(self, input_shape: Shape) -> list[sequence.Plan]:
-        """Plan each member; raises RecipeError with the place of what is wrong in it."""
-        plans = [
-            sequence.plan(layers, input_shape, f"members[{place}]")
-            for place, layers in enumerate(self.members)
-        ]
-        first = plans[0].outputs[-1]
-        for place, plan in enumerate(plans):
-            if plan.outputs[-1] != first:
-                what = f"gives {plan.outputs[-1]} numbers an example, the first member {first}"
-                raise RecipeError({f"members[{place}]": what})
-        return plans
+        return _plan(self.members, input_shape)
 
     def _views(self, views: Views) -> list[list[Views]]:
         """Return the arrays of each layer of each member."""
         members = sequence.split(views, len(self.members))
         return [sequence.split(own, len(layers)) for layers, own in zip(self.members, members, strict=True)]
+
+
+# A network that holds an ensemble asks for this half a dozen times while it is planned.
+@functools.lru_cache(maxsize=64)
+def _plan(members: tuple[tuple[Layer, ...], ...], input_shape: Shape) -> list[sequence.Plan]:
+    """Plan each member; raises RecipeError with the place of what is wrong in it."""
+    plans = [sequence.plan(layers, input_shape, f"members[{place}]") for place, layers in enumerate(members)]
+    first = plans[0].outputs[-1]
+    for place, plan in enumerate(plans):
+        if plan.outputs[-1] != first:
+            what = f"gives {plan.outputs[-1]} numbers an example, the first member {first}"
+            raise RecipeError({f"members[{place}]": what})
+    return plans
 
 
 # A request of one row would take a tenth longer if shapes were told anew.

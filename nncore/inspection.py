@@ -9,11 +9,10 @@ from nncore.artifact import Card
 from nncore.config import to_json
 from nncore.ensemble import Ensemble
 from nncore.layers import Layer
-from nncore.network import LAYERS, plan
+from nncore.network import LAYERS, NAMES, plan
 from nncore.preprocessing import PICTURES, STEPS
 from nncore.types import IntArray, Shape
 
-NAMES = {kind: name for name, kind in LAYERS.items()}
 # Numbers of a list that are shown: the means of a wide table would fill pages.
 MOST_SHOWN = 4
 
@@ -23,7 +22,7 @@ def card_text(card: Card) -> str:
     shape = card.architecture.input_shape
     shapes = plan(card.architecture.layers, shape)
     count = sum(int(np.prod(s)) for s in shapes.parameters.values())
-    lines = [f"format      {card.format}", f"network     {count:,} parameters, input {_shape(shape)}"]
+    lines = [f"format      {card.format}", f"network     {count:,} parameters, input {shape_text(shape)}"]
     lines += [f"            {line}" for line in _layers(card.architecture.layers, shape)]
     lines.append(f"input       {_input(card)}")
     labels = f": {', '.join(card.output.labels)}" if card.output.labels else ""
@@ -51,13 +50,13 @@ def _layers(layers: Sequence[Layer], shape: Shape) -> Iterator[str]:
     """Yield a line a layer, and below an ensemble those of its members, alike ones once."""
     kinds = max(8, *(len(NAMES[type(layer)]) for layer in layers))
     outputs = plan(layers, shape).outputs
-    widest = max(8, *(len(_shape(output)) for output in outputs))
+    widest = max(8, *(len(shape_text(output)) for output in outputs))
     for layer, output in zip(layers, outputs, strict=True):
         settings = to_json(layer, LAYERS)
         kind = settings.pop("type")
         settings.pop("members", None)
         settings = {name: value for name, value in settings.items() if value is not None}
-        yield f"{kind:<{kinds}} → {_shape(output):<{widest}} {_settings(settings)}".rstrip()
+        yield f"{kind:<{kinds}} → {shape_text(output):<{widest}} {_settings(settings)}".rstrip()
         if isinstance(layer, Ensemble):
             for member in dict.fromkeys(layer.members):
                 places = [str(place) for place, other in enumerate(layer.members, 1) if other == member]
@@ -97,5 +96,6 @@ def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: Shape) -> str:
+    """Return a shape as a person writes it: 28×28."""
     return "×".join(map(str, shape))

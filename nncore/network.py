@@ -21,6 +21,7 @@ __all__ = ["LAYERS", "MOST_OUTPUTS", "MOST_PARAMETERS", "Network", "Plan", "plan
 
 # All that a model file can name: an ensemble's members hold the others, and no ensembles.
 LAYERS: dict[str, type] = KINDS | {"ensemble": Ensemble}
+NAMES = {kind: name for name, kind in LAYERS.items()}
 
 
 class Network:

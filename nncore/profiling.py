@@ -13,14 +13,14 @@ from nncore.config import from_json
 from nncore.datasets import DATASETS, Split
 from nncore.descent import Descent, Options
 from nncore.errors import InputError
+from nncore.inspection import shape_text
 from nncore.losses import LOSSES
-from nncore.network import Network
+from nncore.network import NAMES, Network
 from nncore.predictor import Predictor, load
 from nncore.profiles import Line, Profile, profile_text
-from nncore.program import NAMES, Program, Stage
+from nncore.program import Program, Stage
 from nncore.recipe import Recipe, prepare
 from nncore.stopwatch import Stopwatch, Timed, peak
-from nncore.types import Shape
 
 MOST_ROWS = 10_000
 MOST_SECONDS = 3600
@@ -91,7 +91,7 @@ def _watch_stages(stopwatch: Stopwatch, program: Any) -> Facts:
     facts, timed = {}, []
     for stage in program.stages:
         name = f"{stage.place} {stage.name}"
-        facts[name] = _text(stage.output_shape), multiply_adds(stage)
+        facts[name] = shape_text(stage.output_shape), multiply_adds(stage)
         timed.append(_timed(stage, stopwatch, run=name))
     program.stages = timed
     return facts
@@ -102,7 +102,7 @@ def _watch_step(stopwatch: Stopwatch, descent: Any) -> Facts:
     network, facts, timed = descent.network, {}, []
     for place, (layer, products) in enumerate(zip(network.layers, _products(network), strict=True)):
         forward, backward = (f"{place} {NAMES[type(layer)]} {way}" for way in ("forward", "backward"))
-        facts[forward] = _text(network.layer_shapes[place]), products[0]
+        facts[forward] = shape_text(network.layer_shapes[place]), products[0]
         facts[backward] = "", products[1]
         timed.append(_timed(layer, stopwatch, forward=forward, backward=backward))
     network.layers = timed
@@ -145,7 +145,3 @@ def _timed(thing: object, stopwatch: Stopwatch, **methods: str) -> Any:
 def _options(recipe: Recipe) -> Options:
     names = {field.name for field in dataclasses.fields(Options)} - {"loss"}
     return Options(loss=LOSSES[recipe.loss], **{name: getattr(recipe, name) for name in names})
-
-
-def _text(shape: Shape) -> str:
-    return "×".join(map(str, shape))

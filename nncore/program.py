@@ -11,7 +11,7 @@ from nncore import sequence
 from nncore.averaging import MEANS
 from nncore.ensemble import Ensemble
 from nncore.layers import Dropout, Flatten, Layer
-from nncore.network import LAYERS, Network
+from nncore.network import NAMES, Network
 from nncore.types import FloatArray, Shape, Views
 
 # Rows sent through the network at a time: enough for BLAS.
@@ -25,7 +25,6 @@ MOST_BUFFERED = 4 << 20
 # A network's layers write to two buffers in turn; an ensemble's members to two that its input is not in, and
 # their answers wait in one for each other.
 INPUTS, ANSWERS, BUFFERS = 0, 3, 4
-NAMES = {kind: name for name, kind in LAYERS.items()}
 
 
 class Slot(NamedTuple):

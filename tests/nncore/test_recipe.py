@@ -795,15 +795,21 @@ HUNGRY = {
 }
 
 
+def peak_of(recipe):
+    """Run a recipe and return the most bytes that it had at a time, beside its dataset."""
+    tracemalloc.start()
+    run(recipe)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
 @pytest.mark.parametrize("data", HUNGRY.values(), ids=HUNGRY)
 def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(data):
     recipe = read_recipe(json.dumps(data))
     estimate = needed_memory(recipe, DATASETS[recipe.dataset]())
     run(override(plain(), {"epochs": 1}))
-    tracemalloc.start()
-    run(recipe)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_of(recipe)
     assert peak <= estimate <= 3 * peak
 
 
@@ -835,10 +841,7 @@ def test_what_pooling_leaves_and_tiles_work_in_is_part_of_the_estimate(monkeypat
     few = few_digits(monkeypatch, 20)
     recipe = read_recipe(json.dumps(CONVOLUTIONAL | {"network": layers, "batch_size": rows}))
     estimate = needed_memory(recipe, few)
-    tracemalloc.start()
-    run(recipe)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_of(recipe)
     assert peak <= estimate <= 4 * peak
 
 
@@ -847,10 +850,7 @@ def test_convolutions_and_distorted_pictures_are_part_of_the_estimate(monkeypatc
     few = few_digits(monkeypatch, 700)
     recipe = read_recipe(json.dumps(CONVOLUTIONAL | {"batch_size": batch_size}))
     estimate = needed_memory(recipe, few)
-    tracemalloc.start()
-    run(recipe)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_of(recipe)
     assert peak <= estimate <= 3 * peak
 
 
@@ -861,10 +861,7 @@ def test_fitting_a_wide_tables_steps_is_part_of_the_estimate(monkeypatch):
     monkeypatch.setitem(DATASETS, "line", lambda: dataset)
     recipe = plain(dataset="line", loss=MSE, network=[dense(1)], epochs=1, input=[{"type": "standardize"}])
     estimate = needed_memory(recipe, dataset)
-    tracemalloc.start()
-    run(recipe)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = peak_of(recipe)
     held = rows.inputs.nbytes + rows.targets.nbytes
     assert held + peak <= estimate <= 3 * peak
 
