@@ -1,7 +1,6 @@
 """Where the time of a prediction, or of a training step, goes: measured as they are done, part by part."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from nncore.losses import LOSSES
 from nncore.network import NAMES, Network
 from nncore.predictor import Predictor, load
 from nncore.profiles import Line, Profile, profile_text
-from nncore.program import Program, Stage
+from nncore.program import Program
 from nncore.recipe import Recipe, prepare
 from nncore.stopwatch import Stopwatch, Timed, peak
 
@@ -76,12 +75,6 @@ def profile_step(model: Model, seconds: float) -> Profile:
     return Profile(f"a training step of {rows:,} rows", rows, _lines(rows, facts, spent), peak())
 
 
-def multiply_adds(stage: Stage) -> int:
-    """Return how many a row needs by the definition of what is worked out, which may be done with fewer."""
-    weight = stage.views.get("weight")
-    return 0 if weight is None else weight.size * math.prod(stage.output_shape[:-1])
-
-
 def _lines(rows: int, facts: Facts, spent: Mapping[str, float]) -> tuple[Line, ...]:
     return tuple(Line(name, *facts.get(name, ("", 0)), took / rows) for name, took in spent.items())
 
@@ -91,7 +84,7 @@ def _watch_stages(stopwatch: Stopwatch, program: Any) -> Facts:
     facts, timed = {}, []
     for stage in program.stages:
         name = f"{stage.place} {stage.name}"
-        facts[name] = shape_text(stage.output_shape), multiply_adds(stage)
+        facts[name] = shape_text(stage.output_shape), stage.multiply_adds
         timed.append(_timed(stage, stopwatch, run=name))
     program.stages = timed
     return facts
@@ -132,8 +125,8 @@ def _products(network: Network) -> list[tuple[int, int]]:
         layer, row = stage.place.partition(".")[0], stage.place.rpartition(".")[0]
         needs_both = layer != first or row in begun
         begun.add(row)
-        forward[int(layer)] += multiply_adds(stage)
-        backward[int(layer)] += multiply_adds(stage) * (1 + needs_both)
+        forward[int(layer)] += stage.multiply_adds
+        backward[int(layer)] += stage.multiply_adds * (1 + needs_both)
     return list(zip(forward, backward, strict=True))
 
 

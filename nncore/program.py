@@ -56,6 +56,11 @@ class Stage:
         """How many numbers `run` needs room for beside its outputs."""
         return self.layer.scratch_size(self.input_shape)
 
+    @property
+    def multiply_adds(self) -> int:
+        """How many a row takes by the definition of what is worked out, which may be done with fewer."""
+        return self.layer.multiply_adds(self.input_shape)
+
     def run(self, x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
         """Write the outputs for x into `out`."""
         self.layer.infer(self.views, x, out, scratch)
@@ -66,6 +71,7 @@ class _Keep(Stage):
 
     name = "answer"
     scratch_size = 0
+    multiply_adds = 0
 
     def run(self, x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
         np.copyto(out, x)
@@ -76,6 +82,7 @@ class _Mean(Stage):
 
     name = "mean"
     scratch_size = 0
+    multiply_adds = 0
 
     def run(self, x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
         assert isinstance(self.layer, Ensemble)

@@ -27,7 +27,6 @@ from nncore.profiling import (
     _options,
     _products,
     _watch_step,
-    multiply_adds,
     profile_model,
     profile_predictions,
     profile_step,
@@ -47,7 +46,7 @@ def _hurry(monkeypatch):
 
 
 def products_of(network):
-    return [multiply_adds(stage) for stage in Program(network).stages]
+    return [stage.multiply_adds for stage in Program(network).stages]
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.booleans())
