@@ -16,7 +16,8 @@ import safetensors.numpy
 
 import nncore
 from nncore import ops
-from nncore.config import canonical, choice, from_json, number, tagged, to_json
+from nncore.columns import MOST_COLUMNS, Column, columns_problem, width_of
+from nncore.config import canonical, choice, entries, from_json, number, quiet, tagged, to_json
 from nncore.errors import ArtifactError, RecipeError
 from nncore.evaluation import forward_all
 from nncore.layers import Layer
@@ -53,11 +54,16 @@ class Architecture:
 
 @dataclass(frozen=True)
 class InputPipeline:
-    """What becomes of what a caller sends. `range`: the lowest and highest value, None if unbounded."""
+    """What becomes of what a caller sends.
+
+    `range` is the lowest and highest value, None if unbounded; `columns` is how a row by column name becomes
+    numbers, and empty where a model takes none.
+    """
 
     range: tuple[float, ...] | None
     picture: Picture | None = tagged(PICTURES)
     steps: tuple[Step, ...] = tagged(STEPS)
+    columns: tuple[Column, ...] = quiet(entries(MOST_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,10 @@ class Model:
 def describe(trained: Trained) -> Model:
     """Return the model of a finished run: its network, and the card that tells how it came to be."""
     recipe, dataset, history = trained.recipe, trained.dataset, trained.history
-    picture = PICTURES[dataset.picture]() if dataset.picture else None
     kind = LOSSES[recipe.loss].output
     card = Card(
         architecture=Architecture(trained.network.input_shape, trained.network.layers),
-        input=InputPipeline(dataset.input_range, picture, trained.steps),
+        input=InputPipeline(dataset.input_range, dataset.picture, trained.steps, dataset.columns),
         output=Output(kind, () if kind == "regression" else dataset.labels),
         metrics=trained.metrics,
         recipe=to_json(recipe),
@@ -273,6 +278,8 @@ def _check_card(card: Card) -> None:
         raise ArtifactError(f"the card is wrong: input.range: {card.input.range}")
     if card.input.picture and (problem := card.input.picture.check(shape)):
         raise ArtifactError(f"the card is wrong: input.picture: {problem}")
+    if card.input.columns:
+        _check_columns(card.input.columns, shape)
     if len(card.input.steps) > MOST_STEPS:
         what = f"input.steps: {len(card.input.steps)} of them, more than {MOST_STEPS}"
         raise ArtifactError(f"the card is wrong: {what}")
@@ -283,6 +290,14 @@ def _check_card(card: Card) -> None:
             )
         if isinstance(step, Standardize) and not min(step.deviation) > 0:
             raise ArtifactError("the card is wrong: input.steps: standardize needs deviations > 0")
+
+
+def _check_columns(columns: Sequence[Column], shape: Shape) -> None:
+    problem = columns_problem(columns)
+    if not problem and shape != (width_of(columns),):
+        problem = f"they give {width_of(columns)} numbers, the network takes {shape}"
+    if problem:
+        raise ArtifactError(f"the card is wrong: input.columns: {problem}")
 
 
 def _check_tensors(header: dict[str, Any], card: Card, size: int) -> None:

@@ -21,7 +21,7 @@ from nncore.artifact import describe, to_bytes
 from nncore.bar import Bar, figures_text
 from nncore.config import to_json, unknown
 from nncore.contact_sheet import write_sheet
-from nncore.datasets import DATASETS
+from nncore.datasets import DATASETS, load_dataset
 from nncore.errors import InputError, NNCoreError, RecipeError
 from nncore.inspection import card_text, confusion_text
 from nncore.merging import merge
@@ -141,7 +141,7 @@ def _start(path: Path, recipe: Recipe) -> StartFrom:
     """Return the weights to go on from, and say what cannot be taken over."""
     file = _model_file(path)
     start = StartFrom(load(file).network, hashlib.sha256(file.read_bytes()).hexdigest())
-    anew = check_start(recipe, DATASETS[recipe.dataset](), start.network)
+    anew = check_start(recipe, load_dataset(recipe.dataset), start.network)
     said = f"Starting from {file}."
     if anew:
         place = anew[0].partition(".")[0]
@@ -155,7 +155,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if name not in DATASETS or part not in ("train", "validation", "test"):
         known = ", ".join(DATASETS)
         raise InputError(f"--data: must be {known} with :train, :validation or :test, not {options.data!r}")
-    predictor, dataset = _load(options.model), DATASETS[name]()
+    predictor, dataset = _load(options.model), load_dataset(name)
     data, labels = getattr(dataset, part), predictor.card.output.labels
     if labels != dataset.labels and predictor.card.recipe["dataset"] != name:
         told = ", ".join(labels) or "a value"

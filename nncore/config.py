@@ -1,6 +1,6 @@
 """Frozen dataclasses from JSON and back, every field checked with a message that says where.
 
-A field is declared with `number`, `choice` or `tagged`; anything else is read by its type. A
+A field is declared with `number`, `choice`, `tagged` and the like; anything else is read by its type. A
 problem is a pair of a path, `network[1].units`, and what would be right, `must be ≥ 1`.
 """
 
@@ -75,6 +75,16 @@ def sides(default: Any = REQUIRED, *, minimum: int, maximum: int) -> Any:
 def choice(options: Collection[str], default: Any = REQUIRED) -> Any:
     """Declare one of a few words."""
     return dataclasses.field(default=default, metadata={"check": lambda value: unknown(value, options)})
+
+
+def entries(most: int) -> Any:
+    """Declare a tuple that is empty by default and has so many entries at most."""
+    return dataclasses.field(default=(), metadata={"lengths": ((0, most),)})
+
+
+def word_or_tagged(words: Collection[str], registry: Mapping[str, type]) -> Any:
+    """Declare one of a few words, or an object whose `type` names a dataclass in the registry."""
+    return dataclasses.field(metadata={"words": words, "registry": registry})
 
 
 def tagged(
@@ -172,6 +182,8 @@ def _value(hint: Any, data: object, path: str, metadata: Mapping[str, Any], prob
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if "sides" in metadata:
         return _sides(data, path, metadata, problems, optional=type(None) in arguments)
+    if "words" in metadata:
+        return _word_or_tagged(data, path, metadata, problems)
     if origin in (types.UnionType, typing.Union):
         if data is None:
             return None
@@ -219,6 +231,15 @@ def _sides(
             for index, item in enumerate(data)
         )
     return _value(int, data, path, {"check": metadata["check"]}, problems)
+
+
+def _word_or_tagged(data: object, path: str, metadata: Mapping[str, Any], problems: Problems) -> Any:
+    registry = metadata["registry"]
+    if isinstance(data, dict):
+        return _tagged(registry, data, path, problems)
+    if problem := unknown(data, metadata["words"]):
+        problems[path] = f"{problem}; or an object whose type is one of {', '.join(sorted(registry))}"
+    return data
 
 
 def _tagged(registry: Mapping[str, type], data: object, path: str, problems: Problems) -> Any:

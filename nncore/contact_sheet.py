@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nncore.augmentation import Augmentation, Augmenter
-from nncore.datasets import DATASETS
+from nncore.datasets import load_dataset
 from nncore.errors import InputError, RecipeError
 from nncore.files import write_named
 from nncore.randomness import stream
@@ -22,7 +22,7 @@ KINDS_OF_PNG = {1: 0, 3: 2}
 
 def write_sheet(recipe: Recipe, path: Path, rows: int, columns: int) -> ByteArray:
     """Write the sheet of a recipe's training pictures, with its seed, as a PNG; return the sheet."""
-    pictures = DATASETS[recipe.dataset]().train.inputs
+    pictures = load_dataset(recipe.dataset).train.inputs
     augmentation = recipe.augmentation or Augmentation()
     problem = augmentation.check(pictures.shape[1:])
     if not problem and not augmentation.is_on:

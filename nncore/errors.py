@@ -4,7 +4,8 @@ NNCoreError
 ├── RecipeError      a recipe that cannot be read or cannot work; says which field
 ├── DatasetError     a data file that is truncated, mislabelled or not what its name says
 ├── InputError       an array of the wrong shape, kind or range
-│   └── PictureError a picture that cannot be read, or that holds nothing to read
+│   ├── PictureError a picture that cannot be read, or that holds nothing to read
+│   └── RowError     rows by column name that do not fit a model's columns
 ├── TrainingError    a run that went wrong: says the epoch, the batch and the likely cause
 ├── CheckpointError  a checkpoint that is of another run
 ├── ArtifactError    a model file that must not be served; says which check it failed
@@ -35,6 +36,19 @@ class InputError(NNCoreError):
 
 class PictureError(InputError):
     """A picture that cannot be read, or that holds nothing to read."""
+
+
+class RowError(InputError):
+    """Rows by column name that do not fit a model's columns."""
+
+    def __init__(self, mistakes: list[tuple[int, str, str]]) -> None:
+        """`mistakes` are a row's index, the column's name, or "" for the row itself, and what is wrong."""
+        self.mistakes = mistakes
+        told = (
+            f"row {row}" + (f", column {name[:100]!r}" if name else "") + f": {text}"
+            for row, name, text in mistakes
+        )
+        super().__init__("; ".join(told))
 
 
 class TrainingError(NNCoreError):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from nncore.artifact import Model
 from nncore.bar import Bar, figures_text
 from nncore.config import canonical, from_json, to_json
-from nncore.datasets import DATASETS
+from nncore.datasets import load_dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import ArtifactError, CheckpointError, InputError, RecipeError, TrainingError
 from nncore.files import replace_file
@@ -51,7 +51,7 @@ def check_members(recipe: Recipe, members: int, processes: int | None) -> None:
         raise InputError(f"--members: must be {FEWEST} to {MOST}, not {members}")
     if processes is not None and processes < 1:
         raise InputError(f"--processes: must be ≥ 1, not {processes}")
-    dataset = DATASETS[recipe.dataset]()
+    dataset = load_dataset(recipe.dataset)
     check(recipe, dataset)
     if any(isinstance(layer, Ensemble) for layer in recipe.network):
         raise RecipeError({"--members": "the network is an ensemble already, and a member cannot be one"})
@@ -90,7 +90,7 @@ def train_members(
 
 
 def _write_plan(recipe: Recipe, folder: Path, members: int, start: Start | None) -> None:
-    dataset = DATASETS[recipe.dataset]().sha256
+    dataset = load_dataset(recipe.dataset).sha256
     plan = canonical(to_json(Plan(recipe, dataset, start.sha256 if start else None, members))).encode()
     path = folder / PLAN_FILE
     if path.exists() and path.read_bytes() != plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with
 from nncore.config import canonical, from_json, shorten, to_json
-from nncore.datasets import DATASETS, Dataset
+from nncore.datasets import Dataset, load_dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import InputError
 from nncore.evaluation import evaluate
@@ -114,7 +114,7 @@ def _tell(value: Any) -> str:
 
 def _dataset(file: Path, card: Card) -> Dataset:
     """Return the dataset that the members learned from: what it holds out can be measured on."""
-    dataset = DATASETS[card.recipe["dataset"]]()
+    dataset = load_dataset(from_json(Recipe, card.recipe).dataset)
     if dataset.sha256 != _at(card.provenance, "dataset.sha256"):
         raise InputError(f"{file}: was not trained on the dataset {dataset.name!r} that is here")
     return dataset

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nncore.config import number
+from nncore.columns import MOST_WIDTH
+from nncore.config import entries, number
 from nncore.errors import InputError
 from nncore.pictures import normalize_digit, resize_picture
 from nncore.types import Array, ByteArray, FloatArray
@@ -46,8 +47,8 @@ class Scale:
 class Standardize:
     """(x - mean) / deviation, column by column; both are learned from the training inputs."""
 
-    mean: tuple[float, ...] = ()
-    deviation: tuple[float, ...] = ()
+    mean: tuple[float, ...] = entries(MOST_WIDTH)
+    deviation: tuple[float, ...] = entries(MOST_WIDTH)
 
     def fit(self, inputs: Array) -> "Standardize":
         """Return the step with mean and deviation of the columns of inputs: (N, D)."""

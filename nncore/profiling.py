@@ -9,7 +9,7 @@ import numpy as np
 
 from nncore.artifact import Model
 from nncore.config import from_json
-from nncore.datasets import DATASETS, Split
+from nncore.datasets import Split, load_dataset
 from nncore.descent import Descent, Options
 from nncore.errors import InputError
 from nncore.inspection import shape_text
@@ -62,7 +62,7 @@ def profile_predictions(model: Model, rows: int, seconds: float) -> Profile:
 def profile_step(model: Model, seconds: float) -> Profile:
     """Measure how a model is trained: steps of its recipe, from a copy of its weights."""
     recipe = from_json(Recipe, model.card.recipe)
-    everything = DATASETS[recipe.dataset]().train
+    everything = load_dataset(recipe.dataset).train
     some = Split(everything.inputs[:ENOUGH_ROWS], everything.targets[:ENOUGH_ROWS])
     train = prepare(model.card.input.steps, some)
     network = Network(model.network.layers, model.network.input_shape)

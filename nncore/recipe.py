@@ -12,8 +12,8 @@ import numpy as np
 
 from nncore.augmentation import Augmentation
 from nncore.checkpoints import Checkpoints
-from nncore.config import canonical, choice, from_json, number, quiet, tagged, to_json
-from nncore.datasets import DATASETS, Dataset, Split
+from nncore.config import canonical, choice, from_json, number, quiet, tagged, to_json, word_or_tagged
+from nncore.datasets import DATASETS, SOURCES, Dataset, Source, Split, load_dataset
 from nncore.ensemble import Ensemble
 from nncore.errors import InputError, RecipeError
 from nncore.evaluation import Metrics, evaluate
@@ -35,7 +35,7 @@ from nncore.types import Array, Shape
 class Recipe:
     """Everything that decides what a training run gives, besides the machine's arithmetic."""
 
-    dataset: str = choice(DATASETS)
+    dataset: str | Source = word_or_tagged(DATASETS, SOURCES)
     network: tuple[Layer, ...] = tagged(LAYERS)
     loss: str = choice(LOSSES)
     optimizer: Optimizer = tagged(OPTIMIZERS)
@@ -110,7 +110,7 @@ def run(
     a run of the same recipe, dataset and start that was killed is gone on with. Raises CheckpointError
     where they are of another run.
     """
-    dataset = DATASETS[recipe.dataset]()
+    dataset = load_dataset(recipe.dataset)
     check(recipe, dataset)
     reinitialized = check_start(recipe, dataset, start_from.network) if start_from else ()
     if checkpoints is not None:

@@ -1,16 +1,18 @@
-"""Datasets by name: line, exam, xor and digits."""
-
-from collections.abc import Callable
+"""Datasets: line, exam, xor and digits by name, and everybody's own from files."""
 
 from nncore.datasets.dataset import Dataset, Split, hold_out
-from nncore.datasets.digits import load_digits
-from nncore.datasets.small import make_exam, make_line, make_xor
+from nncore.datasets.loading import DATASETS, load_dataset
+from nncore.datasets.small import make_xor
+from nncore.datasets.sources import SOURCES, Source, Stored
 
-__all__ = ["DATASETS", "Dataset", "Split", "hold_out"]
-
-DATASETS: dict[str, Callable[[], Dataset]] = {
-    "digits": load_digits,
-    "exam": make_exam,
-    "line": make_line,
-    "xor": make_xor,
-}
+__all__ = [
+    "DATASETS",
+    "SOURCES",
+    "Dataset",
+    "Source",
+    "Split",
+    "Stored",
+    "hold_out",
+    "load_dataset",
+    "make_xor",
+]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nncore.columns import Column
 from nncore.errors import DatasetError
+from nncore.preprocessing import Picture
 from nncore.types import Array
 
 
@@ -34,8 +36,9 @@ class Dataset:
 
     `labels` names the classes in the order of their numbers, and is empty for a regression.
     `input_range` is the smallest and largest value an input may have, None where there is no bound.
-    `picture` names how a picture becomes an input (`preprocessing.PICTURES`), None where none can.
-    `note` is what a reader of a card must know about figures measured on this dataset.
+    `picture` is how a picture becomes an input, None where none can; `columns` is how a row by column name
+    does, and empty where none can. `note` is what a reader of a card must know about figures measured on
+    this dataset. `is_private` tells that its rows are somebody's own, and not to be shown to others.
     """
 
     name: str
@@ -45,8 +48,10 @@ class Dataset:
     test: Split
     labels: tuple[str, ...] = ()
     input_range: tuple[float, float] | None = None
-    picture: str | None = None
+    picture: Picture | None = None
+    columns: tuple[Column, ...] = ()
     note: str = ""
+    is_private: bool = False
 
 
 def digest(*arrays: Array) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from nncore.datasets.dataset import Dataset, Split
 from nncore.datasets.idx import gunzip, read_idx
 from nncore.errors import DatasetError
+from nncore.preprocessing import DigitPicture
 from nncore.types import Array
 
 FOLDER = Path(__file__).parent / "mnist"
@@ -38,7 +39,7 @@ def load_digits(folder: Path = FOLDER) -> Dataset:
         test=Split(_read(folder, *TEST_IMAGES), _read(folder, *TEST_LABELS)),
         labels=tuple("0123456789"),
         input_range=(0, 255),
-        picture="digit",
+        picture=DigitPicture(),
         note="MNIST: trained on the first 55,000 training images, validated on the last 5,000.",
     )
 

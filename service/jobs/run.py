@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from nncore.artifact import describe, from_bytes, to_bytes
 from nncore.checkpoints import Checkpoints
 from nncore.config import from_json
-from nncore.datasets import DATASETS
+from nncore.datasets import load_dataset
 from nncore.errors import TrainingError
 from nncore.publishing import read_facts
 from nncore.recipe import Recipe, StartFrom, Trained, run
@@ -56,7 +56,7 @@ class Run:
     def _train(self) -> Trained:
         plan = self.job.plan
         recipe = from_json(Recipe, plan["recipe"])
-        found = DATASETS[recipe.dataset]().sha256
+        found = load_dataset(recipe.dataset).sha256
         if found != plan["dataset"]["sha256"]:
             raise TrainingError(f"the dataset {recipe.dataset} is not the one that the job was accepted with")
         return run(

@@ -188,7 +188,7 @@ BAD = [
         "must be one of digits, exam, line, xor, not 'exams' (did you mean 'exam'?)",
     ),
     (["dataset"], DELETE, "dataset", "is missing"),
-    (["dataset"], ["exam"], "dataset", "must be a string, not an array"),
+    (["dataset"], ["exam"], "dataset", "not an array; or an object"),
     (["network"], {}, "network", "must be an array, not an object"),
     (["network"], "dense", "network", "must be an array, not 'dense'"),
     (["network"], [{"type": "relu"}] * 1001, "network", "must have at most 1000 entries"),
