@@ -1,4 +1,4 @@
-"""One member of an ensemble in a process of its own, `python -m nncore.member`: what nncore.members starts.
+"""One of several trainings side by side, `python -m nncore.member`: what nncore.crew starts a process for.
 
 What it learns goes into its files, what it has to say to standard output, as a JSON object a line.
 """
@@ -10,49 +10,25 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nncore.allocation import keep_freed_memory
 from nncore.artifact import describe, to_bytes
 from nncore.checkpoints import Checkpoints
-from nncore.config import from_json, number
-from nncore.ensemble import FEWEST, MOST
-from nncore.errors import InputError, NNCoreError
+from nncore.config import from_json
+from nncore.errors import InputError, NNCoreError, TrainingError
+from nncore.evaluation import figures_of
 from nncore.files import replace_file
+from nncore.losses import LOSSES
 from nncore.predictor import load
 from nncore.progress import Callback, Epoch
-from nncore.recipe import Recipe, StartFrom, override, run
+from nncore.recipe import StartFrom, Trained, count_parameters, run
+from nncore.tasks import Figures, Outcome, Plan, Task, model_file, outcome_file, read_plan, write_outcome
 
-PLAN_FILE = "plan.json"
 # Seconds between two batches that are told of.
 PAUSE = 0.1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the members of an ensemble have in common; the first has the recipe's seed, the next one more."""
-
-    recipe: Recipe
-    dataset: str
-    start_from: str | None
-    members: int = number(minimum=FEWEST, maximum=MOST)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a process is to do: the member's number, from 1 on, and for whom."""
-
-    folder: str
-    parent: int
-    start_from: str | None
-    number: int = number(minimum=1, maximum=MOST)
-
-
-def model_file(folder: Path, member: int) -> Path:
-    """Return where a member is once it is trained."""
-    return folder / f"{member}.safetensors"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,16 +45,27 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(task: Task) -> None:
-    folder = Path(task.folder)
-    plan = from_json(Plan, json.loads((folder / PLAN_FILE).read_bytes()))
-    recipe = override(plan.recipe, {"seed": plan.recipe.seed + task.number - 1})
+    plan, folder = read_plan(Path(task.plan)), Path(task.folder)
+    recipe = plan.recipe_of(task.number)
     start = _start(Path(task.start_from), plan) if task.start_from else None
     checkpoints = Checkpoints(folder / str(task.number))
-    # Of the test set nothing is looked at but by all members together.
-    trained = run(
-        recipe, [_Teller(task.parent)], measure_test=False, checkpoints=checkpoints, start_from=start
-    )
-    replace_file(model_file(folder, task.number), to_bytes(describe(trained)))
+    teller = _Teller(task.parent)
+    began = time.monotonic()
+    try:
+        # Of the test set nothing is looked at but by what has been chosen.
+        trained = run(recipe, [teller], measure_test=False, checkpoints=checkpoints, start_from=start)
+    except TrainingError as error:
+        if plan.keeps == "figures":
+            write_outcome(outcome_file(folder, task.number), Outcome(error=str(error)))
+            checkpoints.clear()
+        raise
+    if trained.dataset.sha256 != plan.dataset:
+        raise InputError(f"the dataset {trained.dataset.name!r} is no longer the one that this began with")
+    if plan.keeps == "model":
+        replace_file(model_file(folder, task.number), to_bytes(describe(trained)))
+    else:
+        figures = _figures(trained, time.monotonic() - began)
+        write_outcome(outcome_file(folder, task.number), Outcome(figures))
     checkpoints.clear()
 
 
@@ -87,6 +74,19 @@ def _start(path: Path, plan: Plan) -> StartFrom:
     if start.sha256 != plan.start_from:
         raise InputError(f"{path}: is another file than the other members started from")
     return start
+
+
+def _figures(trained: Trained, seconds: float) -> Figures:
+    recipe, history = trained.recipe, trained.history
+    loss, score = (trained.metrics["validation"][name] for name in figures_of(LOSSES[recipe.loss]))
+    return Figures(
+        loss=loss,
+        score=score,
+        epochs=len(history.epochs),
+        kept_epoch=history.kept_epoch,
+        parameters=count_parameters(recipe, trained.dataset),
+        seconds=round(seconds, 2),
+    )
 
 
 class _Teller(Callback):
