@@ -18,12 +18,14 @@ import nncore
 from nncore import ops
 from nncore.columns import MOST_COLUMNS, Column, columns_problem, width_of
 from nncore.config import canonical, choice, entries, from_json, number, quiet, tagged, to_json
+from nncore.datasets import Dataset
 from nncore.errors import ArtifactError, RecipeError
 from nncore.evaluation import forward_all
 from nncore.layers import Layer
 from nncore.losses import LOSSES
 from nncore.network import LAYERS, Network, plan
 from nncore.preprocessing import MOST_STEPS, PICTURES, STEPS, Picture, Standardize, Step, apply_steps
+from nncore.randomness import stream
 from nncore.recipe import Recipe, Trained
 from nncore.types import Array, FloatArray, Shape
 
@@ -36,6 +38,8 @@ MOST_FILE_BYTES = 256 << 20
 # bits of a float32 product, about 1e-6 here; a damaged weight or another pipeline shows far above it.
 TOLERANCE = 1e-4
 KNOWN_ANSWERS = 5
+# From which their mean and deviation are taken, where they are made up.
+ENOUGH_ROWS = 1000
 # Characters of a label.
 MOST_LABEL = 256
 
@@ -123,7 +127,7 @@ def describe(trained: Trained) -> Model:
             "versions": made_with(),
         }
         | _start(trained),
-        known_answers=known_answers(trained.network, trained.steps, dataset.validation.inputs, kind),
+        known_answers=known_answers(trained.network, trained.steps, questions(dataset), kind),
         note=dataset.note,
     )
     return Model(as_read(card), trained.network)
@@ -144,6 +148,21 @@ def made_with() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def questions(dataset: Dataset) -> Array:
+    """Return a few raw inputs to know the answers of: rows held out, and made-up ones where rows are private.
+
+    A model file may go further than the rows that it was made from.
+    """
+    if not dataset.is_private:
+        return dataset.validation.inputs[:KNOWN_ANSWERS]
+    some = dataset.train.inputs[:ENOUGH_ROWS].astype(np.float64)
+    noise = stream(0, "questions").normal(size=(KNOWN_ANSWERS, *some.shape[1:]))
+    made_up: Array = (some.mean(axis=0) + some.std(axis=0) * noise).astype(np.float32)
+    if dataset.input_range is not None:
+        made_up = made_up.clip(*dataset.input_range).round().astype(dataset.train.inputs.dtype)
+    return made_up
 
 
 def known_answers(network: Network, steps: Sequence[Step], inputs: Array, kind: str) -> KnownAnswers:

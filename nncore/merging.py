@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with
+from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with, questions
 from nncore.config import canonical, from_json, shorten, to_json
 from nncore.datasets import Dataset, load_dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
@@ -25,6 +25,7 @@ ALIKE = (
     "input.range",
     "input.picture",
     "input.steps",
+    "input.columns",
     "output.kind",
     "output.labels",
     "recipe.dataset",
@@ -65,7 +66,7 @@ def merge(files: Sequence[Path], *, measure_test: bool = True) -> Model:
             "members": [{"sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in files],
             "versions": made_with(),
         },
-        known_answers=known_answers(network, steps, dataset.validation.inputs, first.output.kind),
+        known_answers=known_answers(network, steps, questions(dataset), first.output.kind),
         note=dataset.note,
     )
     return Model(as_read(card), network)

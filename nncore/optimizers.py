@@ -20,8 +20,13 @@ BLOCK = 65_536
 class Optimizer(Protocol):
     """What `fit` asks of an optimizer; its hyper-parameters are frozen, its state is handed in."""
 
-    learning_rate: float
-    weight_decay: float
+    @property
+    def learning_rate(self) -> float:
+        """How far a step goes, before a schedule."""
+
+    @property
+    def weight_decay(self) -> float:
+        """The share of each weight that a step takes away, times the learning rate."""
 
     def start(self, weights: FloatArray) -> State:
         """Return the state before the first step: zeros like the weights, by name."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from nncore.artifact import Card
 from nncore.errors import PictureError
-from service.images import decode_picture
+from nncore.images import decode_picture
 from service.problems import MOST_ERRORS, FieldError, Invalid
 from service.settings import Settings
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+from nncore.datasets.csv_file import read_csv
 from nncore.datasets.dataset import Dataset
 from nncore.datasets.digits import load_digits
+from nncore.datasets.npz import read_idx_pair, read_npz
+from nncore.datasets.picture_folder import read_pictures
 from nncore.datasets.small import make_exam, make_line, make_xor
-from nncore.datasets.sources import Source, Stored
+from nncore.datasets.sources import Csv, Idx, Npz, Pictures, Source, Stored
 from nncore.errors import DatasetError
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
@@ -15,7 +18,12 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "xor": make_xor,
 }
 # How each kind of source is read.
-READERS: dict[type, Callable[..., Dataset]] = {}
+READERS: dict[type, Callable[..., Dataset]] = {
+    Csv: read_csv,
+    Npz: read_npz,
+    Idx: read_idx_pair,
+    Pictures: read_pictures,
+}
 
 
 def load_dataset(source: str | Source) -> Dataset:

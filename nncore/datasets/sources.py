@@ -1,7 +1,10 @@
-"""Where somebody's own data are and how they are read: the object that a recipe's `dataset` may be."""
+"""Where somebody's own data are and how they are read: the object that a recipe's `dataset` may be.
+
+`PATHS` are the fields that say where; the others, with what is in the files, make a dataset what it is.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nncore.columns import MOST_COLUMNS
 from nncore.config import choice, entries, number
@@ -28,6 +31,8 @@ class Csv:
     `categorical` are read as texts, `numeric` as numbers, whatever they look like.
     """
 
+    PATHS: ClassVar[tuple[str, ...]] = ("path",)
+
     path: str
     target: str
     task: str | None = choice(TASKS, None)
@@ -44,6 +49,8 @@ class Csv:
 class Npz:
     """Arrays in NumPy's zip format: inputs (N, …) and targets (N,), classes or values, by their names."""
 
+    PATHS: ClassVar[tuple[str, ...]] = ("path",)
+
     path: str
     inputs: str = "inputs"
     targets: str = "targets"
@@ -55,6 +62,8 @@ class Npz:
 @dataclass(frozen=True)
 class Idx:
     """Two files in the format of MNIST's, gzipped or not: inputs (N, …) and class numbers (N,)."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("inputs", "targets")
 
     inputs: str
     targets: str
@@ -70,6 +79,8 @@ class Pictures:
     are, else colour (3).
     """
 
+    PATHS: ClassVar[tuple[str, ...]] = ("path",)
+
     path: str
     height: int | None = number(None, minimum=1, maximum=MOST_SIDE)
     width: int | None = number(None, minimum=1, maximum=MOST_SIDE)
@@ -81,6 +92,8 @@ class Pictures:
 @dataclass(frozen=True)
 class Stored:
     """A dataset that was sent to a service, which keeps it under its SHA-256."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ()
 
     name: str
     sha256: str

@@ -18,10 +18,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from nncore.allocation import return_freed
 from nncore.errors import PictureError
+from nncore.image_headers import check_bmp, check_jpeg, check_png, gif_size, kind_of, orientation, webp_size
 from nncore.types import ByteArray
-from service.image_headers import check_bmp, check_jpeg, check_png, gif_size, kind_of, orientation, webp_size
-from service.memory import return_freed
 
 # A figure shows no more in a longer picture; the rest would only take time and memory.
 LONGEST = 1024
@@ -77,11 +77,26 @@ def decode_picture(data: bytes, *, channels: Literal[1, 3], max_pixels: int) -> 
     except PictureError:
         raise
     except Exception as error:  # OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error ...
-        raise PictureError(f"the {kind} picture is damaged or incomplete; send a whole file") from error
+        raise _damaged(kind) from error
     if size[0] * size[1] > LARGE:
         del picture
         return_freed()
     return pixels
+
+
+def is_grey(data: bytes, *, max_pixels: int) -> bool:
+    """Say by its header whether a picture file is grey; raises PictureError as decoding does."""
+    kind = kind_of(data)
+    try:
+        return _open(kind, data, max_pixels).mode in ("1", "L", "LA", "I", "I;16")
+    except PictureError:
+        raise
+    except Exception as error:
+        raise _damaged(kind) from error
+
+
+def _damaged(kind: str) -> PictureError:
+    return PictureError(f"the {kind} picture is damaged or incomplete; send a whole file")
 
 
 def _open(kind: str, data: bytes, max_pixels: int) -> ImageFile:

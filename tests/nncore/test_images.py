@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nncore.errors import PictureError
-from service.image_headers import orientation
-from service.images import decode_picture
+from nncore.image_headers import orientation
+from nncore.images import decode_picture
 
 CAP = 16_000_000
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF"]
