@@ -17,6 +17,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for add in (
         _add_train,
+        _add_sweep,
         _add_ensemble,
         _add_evaluate,
         _add_inspect,
@@ -36,15 +37,7 @@ def _add_train(commands: Any) -> None:
         "--out", type=Path, default=Path("var/models"), help="folder of models (default: var/models)"
     )
     train.add_argument("--name", help="name of the model (default: the recipe file's)")
-    train.add_argument("--seed", type=int, help="instead of the recipe's seed")
-    train.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="instead of a field of the recipe: optimizer.learning_rate=0.01, network[1].units=64",
-    )
+    _add_changes(train)
     train.add_argument(
         "--no-test", action="store_true", help="leave the test set alone: for runs that are compared"
     )
@@ -62,6 +55,46 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument(
         "--processes", type=int, metavar="N", help="how many members at a time (default: one a core)"
+    )
+
+
+def _add_changes(parser: Any) -> None:
+    parser.add_argument("--seed", type=int, help="instead of the recipe's seed")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="instead of a field of the recipe: optimizer.learning_rate=0.01, network[1].units=64",
+    )
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser("sweep", help="train a recipe with many settings and compare them")
+    sweep.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe as a JSON file")
+    sweep.add_argument(
+        "--grid",
+        action="append",
+        required=True,
+        metavar="FIELD=V1,V2,…",
+        help="values of a field to be tried; several times: all combinations",
+    )
+    sweep.add_argument(
+        "--random",
+        type=int,
+        metavar="N",
+        help="try N combinations drawn from the grid, in which LOW..HIGH is a range",
+    )
+    _add_changes(sweep)
+    sweep.add_argument(
+        "--processes", type=int, metavar="N", help="how many members at a time (default: one a core)"
+    )
+    sweep.add_argument(
+        "--out", type=Path, help="folder of the results (default: var/sweeps/<the recipe's name>)"
+    )
+    sweep.add_argument(
+        "--resume", action="store_true", help="go on with a sweep of this recipe and grid that was ended"
     )
 
 

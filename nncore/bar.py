@@ -81,5 +81,9 @@ class Bar(Callback):
 
 def figures_text(figures: dict[str, float]) -> str:
     """Return figures as a person reads them: `loss 0.0123, accuracy 98.70%`."""
-    shown = {"accuracy": "{:.2%}"}
-    return ", ".join(f"{name} {shown.get(name, '{:.5g}').format(value)}" for name, value in figures.items())
+    return ", ".join(f"{name} {figure_text(name, value)}" for name, value in figures.items())
+
+
+def figure_text(name: str, value: float) -> str:
+    """Return one of them alone: `98.70%`."""
+    return f"{value:.2%}" if name == "accuracy" else f"{value:.5g}"

@@ -41,7 +41,7 @@ def checkpoints_of(model: Path, *, resume: bool) -> Iterator[Checkpoints | None]
     With `resume` they are gone on from, else thrown away. Of several runs that train one model at once the
     first has checkpoints, the others have none.
     """
-    with _made(model), _locked(model) as lock:
+    with made(model), locked(model) as lock:
         if lock is not None:
             checkpoints = Checkpoints(model / FOLDER)
             with _told():
@@ -55,7 +55,7 @@ def checkpoints_of(model: Path, *, resume: bool) -> Iterator[Checkpoints | None]
         elif resume:
             raise CheckpointError(f"--resume: another run is training {model}: wait for its end")
         else:
-            _say(f"Another run is training {model}: this one keeps no checkpoints.")
+            say(f"Another run is training {model}: this one keeps no checkpoints.")
             yield None
 
 
@@ -65,7 +65,7 @@ def members_of(model: Path, *, resume: bool) -> Iterator[MembersFolder]:
 
     Raises CheckpointError where another run trains this model.
     """
-    with _made(model), _locked(model) as lock:
+    with made(model), locked(model) as lock:
         if lock is None:
             raise CheckpointError(f"--members: another run is training {model}: wait for its end")
         with _told():
@@ -78,21 +78,21 @@ def members_of(model: Path, *, resume: bool) -> Iterator[MembersFolder]:
                 raise KeyboardInterrupt("--resume goes on with what the members have learned") from None
 
 
-def _say(text: str) -> None:
-    # At once: what is said of the epochs goes to standard error, which does not wait in a buffer.
+def say(text: str) -> None:
+    """Print a line at once: what is said of the epochs goes to standard error, which waits in no buffer."""
     print(text, flush=True)
 
 
 @contextmanager
-def _made(model: Path) -> Iterator[None]:
-    # A folder that cannot be made is better known before the training than after it.
-    model.mkdir(parents=True, exist_ok=True)
+def made(folder: Path) -> Iterator[None]:
+    """Have a folder; one that stays empty goes again."""
+    # That it cannot be made is better known before the training than after it.
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
         with suppress(OSError):
-            # An empty folder was made above, for nothing.
-            model.rmdir()
+            folder.rmdir()
 
 
 @contextmanager
@@ -112,15 +112,15 @@ def _see_to(folder: Path, resume: bool, *, members: bool) -> None:
     if resume and left[not members]:
         raise CheckpointError(f"{folder} is of a run {'without' if members else 'with'} --members")
     if resume and not left[members]:
-        _say(f"Nothing to resume in {folder}: training begins at the beginning.")
+        say(f"Nothing to resume in {folder}: training begins at the beginning.")
     elif not resume and any(left.values()):
         shutil.rmtree(others, ignore_errors=True)
         checkpoints.clear()
-        _say("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
+        say("Threw away the checkpoints of a run that was killed; --resume would have gone on with it.")
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
+def locked(folder: Path) -> Iterator[int | None]:
     """Hold a folder by a descriptor, None where another does; the kernel lets go when the holder dies."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
