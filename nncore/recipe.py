@@ -100,17 +100,18 @@ def run(
     recipe: Recipe,
     callbacks: Sequence[Callback] = (),
     *,
+    dataset: Dataset | None = None,
     measure_test: bool = True,
     checkpoints: Checkpoints | None = None,
     start_from: StartFrom | None = None,
 ) -> Trained:
-    """Train the network that the recipe describes.
+    """Train the network that the recipe describes, on a dataset that is at hand or on the one that it names.
 
     `measure_test=False` leaves the test set alone: what a search among recipes must do. With `checkpoints`
     a run of the same recipe, dataset and start that was killed is gone on with. Raises CheckpointError
     where they are of another run.
     """
-    dataset = load_dataset(recipe.dataset)
+    dataset = dataset or load_dataset(recipe.dataset)
     check(recipe, dataset)
     reinitialized = check_start(recipe, dataset, start_from.network) if start_from else ()
     if checkpoints is not None:
