@@ -81,10 +81,10 @@ class Steps:
     def resumed(self, done: int) -> None:
         """Say after how many epochs it goes on, which tells nothing of the time that one takes."""
         self.done = done
-        bar, before = self.display.bar, self.ticks
         self.move(TICKS * done // self.epochs)
-        bar.initial += self.ticks - before
-        if not self.display.watched:
+        if self.display.watched:
+            self.display.bar.initial += self.ticks
+        else:
             self.display.say(f"{self.name}: resumed after epoch {done} of {self.epochs}")
 
     def on_batch(self, batch: int, batches: int, loss: float) -> None:

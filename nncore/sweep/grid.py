@@ -86,9 +86,7 @@ def combine(axes: Sequence[Axis], random: int | None, seed: int) -> list[Changes
         found.setdefault(canonical(drawn), drawn)
         if len(found) == random:
             return list(found.values())
-    raise InputError(
-        f"--random: the grid has no {random} different combinations, only {len(found)} were found"
-    )
+    raise InputError(f"--random: only {len(found)} different combinations were found, not {random}")
 
 
 def setting_text(value: Any) -> str:

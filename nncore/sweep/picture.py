@@ -77,7 +77,7 @@ def _panel(axis: Any, results: Results, shown: Shown, place: int) -> None:
     def mark(numbers: Sequence[int], marker: str, color: str, size: int, told: str = "") -> None:
         if numbers:
             xs, ys = [where[number] for number in numbers], [shown.values[number] for number in numbers]
-            axis.plot(xs, ys, marker, color=color, markersize=size, alpha=0.8, label=told, clip_on=False)
+            axis.plot(xs, ys, marker, color=color, markersize=size, label=told, clip_on=False)
 
     others = [number for number in shown.values if number != shown.best]
     worse = "^" if shown.is_loss else "v"

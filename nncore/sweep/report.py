@@ -88,7 +88,8 @@ def _cut(text: str) -> str:
 
 def _values(member: Member) -> list[Any]:
     return [
-        _harmless(value) if isinstance(value, str) else canonical(value) for value in member.changes.values()
+        _harmless(value) if isinstance(value, str) and value.isprintable() else canonical(value)
+        for value in member.changes.values()
     ]
 
 
