@@ -19,6 +19,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         _add_train,
         _add_sweep,
         _add_ensemble,
+        _add_data,
         _add_evaluate,
         _add_inspect,
         _add_predict,
@@ -108,10 +109,37 @@ def _add_ensemble(commands: Any) -> None:
     ensemble.add_argument("--no-test", action="store_true", help="leave the test set alone")
 
 
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="tell what is in files of data, and write a recipe for them")
+    data.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a CSV or NPZ file, two IDX files, or a folder or zip file with a folder of pictures a class",
+    )
+    data.add_argument("--target", help="of a CSV file the column that is to be told from the others")
+    data.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help='how it is read: task=regression, height=32, ignore=["id"]; docs/data.md lists them',
+    )
+    data.add_argument(
+        "--recipe", type=Path, metavar="OUT", help="write a recipe to begin with as a JSON file"
+    )
+
+
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a model on a dataset")
     evaluate.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    evaluate.add_argument("--data", required=True, metavar="NAME:PART", help="digits:test, xor:train …")
+    evaluate.add_argument(
+        "--data",
+        required=True,
+        metavar="NAME:PART",
+        help="digits:test, xor:train …; :validation of its own dataset",
+    )
 
 
 def _add_inspect(commands: Any) -> None:

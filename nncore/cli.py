@@ -17,22 +17,30 @@ from threadpoolctl import threadpool_limits
 
 from nncore.allocation import keep_freed_memory
 from nncore.arguments import parse
-from nncore.artifact import describe, to_bytes
+from nncore.artifact import Card, describe, to_bytes
 from nncore.bar import Bar, figures_text
+from nncore.columns import encode_rows
 from nncore.config import to_json, unknown
 from nncore.contact_sheet import write_sheet
 from nncore.datasets import DATASETS, load_dataset
-from nncore.errors import InputError, NNCoreError, RecipeError
-from nncore.inspection import card_text, confusion_text
+from nncore.datasets.guessing import source_of
+from nncore.datasets.stored import PARTS
+from nncore.datasets.summary import summarize
+from nncore.errors import InputError, NNCoreError, RecipeError, RowError
+from nncore.files import write_named
+from nncore.inspection import card_text, confusion_text, dataset_text
 from nncore.merging import merge
 from nncore.metrics import accuracy, confusion_matrix, r2_score
 from nncore.onnx import write_onnx
+from nncore.origin import own_dataset
 from nncore.predictor import Predictor, answers, load
 from nncore.profiling import profile_model
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING, publish, versions
 from nncore.recipe import Recipe, StartFrom, check_start, override, read_recipe, run
 from nncore.resuming import checkpoints_of, members_of
+from nncore.starter import starter
 from nncore.training import History
+from nncore.types import Array
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,14 +172,29 @@ def _start(path: Path, recipe: Recipe) -> StartFrom:
     return start
 
 
+def _data(options: argparse.Namespace) -> None:
+    target = {"target": options.target} if options.target is not None else {}
+    source = source_of(options.files, target | _fields(options.set))
+    dataset = load_dataset(source)
+    print(dataset_text(dataset, summarize(dataset)))
+    if options.recipe is not None:
+        recipe = json.dumps(to_json(starter(dataset, source)), indent=2, ensure_ascii=False)
+        write_named(options.recipe, recipe.encode() + b"\n")
+        print(f"Wrote {options.recipe}, a recipe to begin with: python -m nncore train {options.recipe}")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     name, _, part = options.data.partition(":")
-    if name not in DATASETS or part not in ("train", "validation", "test"):
+    if name not in ("", *DATASETS) or part not in PARTS:
         known = ", ".join(DATASETS)
-        raise InputError(f"--data: must be {known} with :train, :validation or :test, not {options.data!r}")
-    predictor, dataset = _load(options.model), load_dataset(name)
+        raise InputError(
+            f"--data: must be {known} with :train, :validation or :test, or one of these alone for the "
+            f"model's own dataset, not {options.data!r}"
+        )
+    predictor = _load(options.model)
+    dataset = load_dataset(name) if name else own_dataset(predictor.card)
     data, labels = getattr(dataset, part), predictor.card.output.labels
-    if labels != dataset.labels and predictor.card.recipe["dataset"] != name:
+    if name and labels != dataset.labels and predictor.card.recipe["dataset"] != name:
         told = ", ".join(labels) or "a value"
         raise InputError(
             f"--data: the model tells {told}; {name} has {', '.join(dataset.labels) or 'values'}"
@@ -195,23 +218,42 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     predictor = _load(options.model)
+    inputs = _inputs(predictor.card, sys.stdin.read() if options.inputs == "-" else options.inputs)
+    for answer in answers(predictor.card, predictor.predict(inputs)):
+        print(json.dumps(answer))
+
+
+def _inputs(card: Card, text: str) -> Array:
+    """Return the inputs that JSON text holds: numbers in arrays, or rows by column name."""
     try:
-        text = sys.stdin.read() if options.inputs == "-" else options.inputs
+        data = json.loads(text)
+        if isinstance(data, list) and any(isinstance(row, dict) for row in data):
+            return _rows(card, data)
         # What float32 cannot hold becomes infinite, and is refused as such.
         with np.errstate(over="ignore"):
-            inputs = np.array(json.loads(text), np.float32)
+            inputs = np.array(data, np.float32)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"INPUTS: must be a JSON array of inputs, all of one shape ({error})") from None
-    shape = predictor.card.architecture.input_shape
+    shape = card.architecture.input_shape
+    if named := [column.name for column in card.input.columns if column.categories]:
+        raise InputError(f"INPUTS: {named[0]!r} has categories: give rows by column name, [{{…}}]")
     if inputs.ndim == 0 or inputs.size != len(inputs) * int(np.prod(shape)) or not np.isfinite(inputs).all():
         raise InputError(
             f"INPUTS: must have shape (N, {', '.join(map(str, shape))}), finite, not {inputs.shape}"
         )
-    bounds = predictor.card.input.range
+    bounds = card.input.range
     if bounds and inputs.size and not bounds[0] <= inputs.min() <= inputs.max() <= bounds[1]:
         raise InputError(f"INPUTS: must be from {bounds[0]:g} to {bounds[1]:g}")
-    for answer in answers(predictor.card, predictor.predict(inputs.reshape(-1, *shape))):
-        print(json.dumps(answer))
+    return inputs.reshape(-1, *shape)
+
+
+def _rows(card: Card, rows: list[Any]) -> Array:
+    if not card.input.columns:
+        raise InputError("INPUTS: the model was not trained on a table and takes arrays, no rows by name")
+    try:
+        return encode_rows(card.input.columns, rows)
+    except RowError as error:
+        raise InputError(f"INPUTS: {error}") from None
 
 
 def _augment(options: argparse.Namespace) -> None:
@@ -247,8 +289,16 @@ def _read(path: Path) -> Recipe:
 
 
 def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    changes = _fields(options.set) | {
+        name: getattr(options, name) for name in ("seed", "epochs") if getattr(options, name) is not None
+    }
+    return override(recipe, changes)
+
+
+def _fields(texts: Sequence[str]) -> dict[str, Any]:
+    """Return what --set says, by field."""
     changes: dict[str, Any] = {}
-    for text in options.set:
+    for text in texts:
         path, equals, value = text.partition("=")
         if not equals:
             raise RecipeError({"--set": f"must be FIELD=VALUE, not {text!r}"})
@@ -256,10 +306,7 @@ def _with_changes(recipe: Recipe, options: argparse.Namespace) -> Recipe:
             changes[path] = json.loads(value)
         except (ValueError, RecursionError):
             changes[path] = value
-    changes |= {
-        name: getattr(options, name) for name in ("seed", "epochs") if getattr(options, name) is not None
-    }
-    return override(recipe, changes)
+    return changes
 
 
 def _load(path: Path) -> Predictor:
@@ -287,6 +334,7 @@ COMMANDS = {
     "train": _train,
     "sweep": _sweep,
     "ensemble": _ensemble,
+    "data": _data,
     "evaluate": _evaluate,
     "inspect": _inspect,
     "predict": _predict,

@@ -7,6 +7,7 @@ import numpy as np
 
 from nncore.artifact import Card
 from nncore.config import to_json
+from nncore.datasets import Dataset
 from nncore.ensemble import Ensemble
 from nncore.layers import Layer
 from nncore.network import LAYERS, NAMES, plan
@@ -15,6 +16,8 @@ from nncore.types import IntArray, Shape
 
 # Numbers of a list that are shown: the means of a wide table would fill pages.
 MOST_SHOWN = 4
+# Categories and classes that are named.
+MOST_CATEGORIES = 12
 
 
 def card_text(card: Card) -> str:
@@ -46,6 +49,36 @@ def confusion_text(counts: IntArray, labels: Sequence[str]) -> str:
     return "\n".join([head, *rows])
 
 
+def dataset_text(dataset: Dataset, about: dict[str, Any]) -> str:
+    """Return what `summarize` says of a dataset as aligned lines."""
+    rows = about["rows"]
+    lines = [
+        f"rows        {sum(rows.values()):,}: {rows['train']:,} to train on, {rows['validation']:,} to "
+        f"validate, {rows['test']:,} to test",
+        f"inputs      {shape_text(dataset.train.inputs.shape[1:])}"
+        + (f"; pictures: {_settings(to_json(dataset.picture, PICTURES))}" if dataset.picture else ""),
+    ]
+    lines += [f"  {column['name']:<20} {_column(column)}" for column in about["columns"]]
+    if dataset.labels:
+        counts = [f"{c['label']} ({c['train'] + c['validation'] + c['test']:,})" for c in about["classes"]]
+        lines.append(f"classes     {len(counts)}: {_shown(counts)}")
+    else:
+        lines.append(f"target      {_settings(about['target'])}")
+    lines += [f"note        {dataset.note}"] if dataset.note else []
+    return "\n".join([*lines, f"sha256      {dataset.sha256}"])
+
+
+def _column(column: dict[str, Any]) -> str:
+    if column["kind"] == "numeric":
+        return _settings({name: value for name, value in column.items() if name not in ("name", "kind")})
+    return _shown([f"{category} ({count:,})" for category, count in column["categories"].items()])
+
+
+def _shown(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - MOST_CATEGORIES:,} more" if len(texts) > MOST_CATEGORIES else ""
+    return ", ".join(texts[:MOST_CATEGORIES]) + more
+
+
 def _layers(layers: Sequence[Layer], shape: Shape) -> Iterator[str]:
     """Yield a line a layer, and below an ensemble those of its members, alike ones once."""
     kinds = max(8, *(len(NAMES[type(layer)]) for layer in layers))
@@ -74,6 +107,12 @@ def _input(card: Card) -> str:
     bounds = card.input.range
     parts = [f"numbers in {bounds[0]:g}-{bounds[1]:g}" if bounds else "any finite numbers"]
     parts += [_settings(to_json(step, STEPS)) for step in card.input.steps]
+    if card.input.columns:
+        names = [
+            column.name + (f" ({len(column.categories)} categories)" if column.categories else "")
+            for column in card.input.columns
+        ]
+        parts.append(f"rows by column name: {_shown(names)}")
     if card.input.picture:
         parts.append(f"or pictures: {_settings(to_json(card.input.picture, PICTURES))}".rstrip())
     return "; ".join(parts)

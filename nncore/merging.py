@@ -9,12 +9,12 @@ from typing import Any
 
 from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with, questions
 from nncore.config import canonical, from_json, shorten, to_json
-from nncore.datasets import Dataset, load_dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import InputError
 from nncore.evaluation import evaluate
 from nncore.losses import LOSSES
 from nncore.network import Network
+from nncore.origin import own_dataset
 from nncore.predictor import Predictor, read_model
 from nncore.recipe import Recipe, prepare
 
@@ -48,7 +48,10 @@ def merge(files: Sequence[Path], *, measure_test: bool = True) -> Model:
     first = models[0].card
     for file, model in zip(files, models, strict=True):
         _check_alike(files[0], first, file, model.card)
-    dataset = _dataset(files[0], first)
+    try:
+        dataset = own_dataset(first)
+    except InputError as error:
+        raise InputError(f"{files[0]}: {error}") from None
     network = _together(models)
     recipe = dataclasses.replace(from_json(Recipe, first.recipe), network=network.layers)
     loss, steps = LOSSES[recipe.loss], first.input.steps
@@ -111,14 +114,6 @@ def _same(here: Any, there: Any) -> bool:
 def _tell(value: Any) -> str:
     text = canonical(value)
     return text if len(text) <= MOST_SHOWN else shorten(value)
-
-
-def _dataset(file: Path, card: Card) -> Dataset:
-    """Return the dataset that the members learned from: what it holds out can be measured on."""
-    dataset = load_dataset(from_json(Recipe, card.recipe).dataset)
-    if dataset.sha256 != _at(card.provenance, "dataset.sha256"):
-        raise InputError(f"{file}: was not trained on the dataset {dataset.name!r} that is here")
-    return dataset
 
 
 def _together(models: Sequence[Model]) -> Network:

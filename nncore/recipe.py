@@ -27,6 +27,7 @@ from nncore.preprocessing import MOST_STEPS, STEPS, Standardize, Step, apply_ste
 from nncore.randomness import stream
 from nncore.schedules import SCHEDULES, Constant, Schedule
 from nncore.starting import changed_output, take_weights
+from nncore.target_scale import scale_of, takes_scale
 from nncore.training import Callback, EarlyStopping, History, fit
 from nncore.types import Array, Shape
 
@@ -45,6 +46,7 @@ class Recipe:
     schedule: Schedule = tagged(SCHEDULES, default=Constant())
     l2: float = number(0.0, minimum=0, maximum=1000)
     clip_norm: float | None = number(None, above=0)
+    standardize_targets: bool = quiet(number(False))
     label_smoothing: float = quiet(number(0.0, minimum=0, below=1))
     weight_average: float | None = quiet(number(None, above=0, below=1))
     augmentation: Augmentation | None = quiet(number(None))
@@ -122,17 +124,20 @@ def run(
     if start_from is not None:
         take_weights(network, start_from.network, leave=reinitialized)
     loss = LOSSES[recipe.loss]
-    validation = prepare(steps, dataset.validation)
+    train, validation = prepare(steps, dataset.train), prepare(steps, dataset.validation)
+    scale = scale_of(train.targets) if recipe.standardize_targets else None
+    if scale and start_from and not reinitialized:
+        scale.unfold(network)
     history = fit(
         network,
-        prepare(steps, dataset.train),
+        scale.apply(train) if scale else train,
         loss=loss,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
-        validation=validation,
+        validation=scale.apply(validation) if scale else validation,
         early_stopping=recipe.early_stopping,
         l2=recipe.l2,
         clip_norm=recipe.clip_norm,
@@ -142,6 +147,8 @@ def run(
         callbacks=callbacks,
         checkpoints=checkpoints,
     )
+    if scale:
+        scale.fold(network)
     metrics = {"validation": evaluate(network, validation, loss)}
     if measure_test:
         metrics["test"] = evaluate(network, prepare(steps, dataset.test), loss)
@@ -163,6 +170,8 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
     if len(recipe.input) > MOST_STEPS:
         problems["input"] = f"must have at most {MOST_STEPS} steps, not {len(recipe.input)}"
         raise RecipeError(problems)
+    if recipe.standardize_targets and (problem := _check_scale(recipe)):
+        problems["standardize_targets"] = problem
     if recipe.label_smoothing and LOSSES[recipe.loss].output == "regression":
         problems["label_smoothing"] = f"must be 0 with {recipe.loss}: only classes have labels to smooth"
     if min(recipe.batch_size, len(dataset.train)) == 1:
@@ -179,6 +188,14 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         problems |= error.problems
     if problems:
         raise RecipeError(problems)
+
+
+def _check_scale(recipe: Recipe) -> str | None:
+    if LOSSES[recipe.loss].output != "regression":
+        return f"must be false with {recipe.loss}: classes have no scale"
+    if not takes_scale(recipe.network[-1]):
+        return "needs a dense layer with a bias at the end of the network: the scale goes into it"
+    return None
 
 
 def _check_norms(recipe: Recipe, input_shape: Shape) -> dict[str, str]:
@@ -232,16 +249,22 @@ def needed_memory(recipe: Recipe, dataset: Dataset) -> int:
     arrays = {
         id(array): array.nbytes for part in (train, validation, test) for array in (part.inputs, part.targets)
     }
+    # Standardised in float64, and kept as float32.
+    scaled = 6 * (train.targets.nbytes + validation.targets.nbytes) if recipe.standardize_targets else 0
     rows = Rows(len(train), len(validation), len(test), min(recipe.batch_size, len(train)))
-    return sum(arrays.values()) + run_bytes(
-        recipe.network,
-        train.inputs.shape[1:],
-        rows,
-        moments=len(recipe.optimizer.start(np.empty(0, np.float32))),
-        averages=recipe.weight_average is not None,
-        augments=recipe.augmentation is not None,
-        standardizes=any(isinstance(step, Standardize) for step in recipe.input),
-        epochs=recipe.epochs,
+    return (
+        sum(arrays.values())
+        + scaled
+        + run_bytes(
+            recipe.network,
+            train.inputs.shape[1:],
+            rows,
+            moments=len(recipe.optimizer.start(np.empty(0, np.float32))),
+            averages=recipe.weight_average is not None,
+            augments=recipe.augmentation is not None,
+            standardizes=any(isinstance(step, Standardize) for step in recipe.input),
+            epochs=recipe.epochs,
+        )
     )
 
 

@@ -39,5 +39,6 @@ def starter(dataset: Dataset, source: str | Source) -> Recipe:
         optimizer=Adam(0.003 if is_picture else 0.01),
         epochs=50 if is_picture else 200,
         input=steps,
+        standardize_targets=not dataset.labels,
         early_stopping=EarlyStopping(patience=10 if is_picture else 30),
     )

@@ -1,0 +1,20 @@
+"""The dataset that a model was trained on, as long as it is here and is what it was."""
+
+from nncore.artifact import Card
+from nncore.config import from_json
+from nncore.datasets import Dataset, load_dataset
+from nncore.errors import InputError
+from nncore.recipe import Recipe
+
+
+def own_dataset(card: Card) -> Dataset:
+    """Return the dataset that a model was trained on: what it holds out can be measured on.
+
+    Raises DatasetError where it is not here, and InputError where it is not what it was: other rows would be
+    held out, and some of them have been learned from.
+    """
+    dataset = load_dataset(from_json(Recipe, card.recipe).dataset)
+    learned = card.provenance.get("dataset")
+    if not isinstance(learned, dict) or learned.get("sha256") != dataset.sha256:
+        raise InputError(f"was not trained on the dataset {dataset.name!r} that is here")
+    return dataset
