@@ -8,7 +8,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench kills
+.PHONY: help serve test lint format bench kills examples
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 kills: .venv/develop ## Kill processes at random, 200 times on each database, and write docs/kills.md
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/kills_report.py --report docs/kills.md $(ARGS)
 
+examples: .venv/examples ## Run the eight parts of docs/tour.md, and draw their pictures into var/tour
+	@for part in examples/[1-8]_*.py; do echo "== $$part"; $(BIN)/python $$part || exit 1; done
+
 # Everything is installed into .venv, and again only when the pins change.
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nnserve needs Python 3.11 or newer: make PYTHON=…")'
@@ -45,6 +48,11 @@ kills: .venv/develop ## Kill processes at random, 200 times on each database, an
 .venv/serve: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "Installing nnserve into .venv …"
 	@$(INSTALL) '.[fast]' 2>/dev/null || { $(INSTALL) . && $(WITHOUT_C); }
+	@touch $@
+
+.venv/examples: .venv/bin/pip pyproject.toml constraints.txt
+	@echo "Installing nnserve and what draws the examples' pictures into .venv …"
+	@$(INSTALL) '.[examples]'
 	@touch $@
 
 .venv/develop: .venv/bin/pip pyproject.toml constraints.txt

@@ -39,7 +39,8 @@ def main(arguments=None):
         weights.append(w - options.rate * slope(w))
 
     print("step      w    loss    slope")
-    for step in (0, 1, 2, 3, 5, 10, options.steps):
+    shown = [step for step in range(len(weights)) if step in (0, 1, 2, 3, 5, 10, options.steps)]
+    for step in shown:
         w = weights[step]
         print(f"{step:4} {w:6.3f} {loss(w):7.3f} {slope(w):8.3f}")
 
@@ -57,13 +58,13 @@ def main(arguments=None):
 
     figure, (left, right) = panels(2)
     left.plot(KILOGRAMS, PRICES, "o", color=ORANGE, markersize=8, label="receipts", zorder=3)
-    for step in (0, 1, 2, 3, options.steps):
+    for step in (*shown[:4], options.steps):
         w = weights[step]
-        left.plot([0, 4.4], [0, 4.4 * w], color=BLUE, alpha=0.25 + 0.75 * w / best)
+        left.plot([0, 4.4], [0, 4.4 * w], color=BLUE, alpha=0.3 + 0.7 * step / options.steps)
         left.annotate(f"step {step}", (4.45, 4.4 * w), va="center", color=GREY)
     left.set(title="What the neuron says", xlabel="kilograms", ylabel="price", xlim=(0, 5.3))
 
-    ws = np.linspace(-0.2, 4.2, 100)
+    ws = np.linspace(min(-0.2, *weights), max(4.2, *weights), 200)
     right.plot(ws, [loss(w) for w in ws], color=GREY)
     right.plot(weights, [loss(w) for w in weights], "o-", color=BLUE, label="the steps")
     right.set(title="The way down", xlabel="weight w", ylabel="loss")
