@@ -212,6 +212,9 @@ def _check_output(recipe: Recipe, dataset: Dataset, last: Shape) -> dict[str, st
     output = LOSSES[recipe.loss].output
     if not dataset.labels and output != "regression":
         return {"loss": f"{recipe.loss} needs classes, and {dataset.name} has values: use mean_squared_error"}
+    if output == "regression" and dataset.is_private and len(dataset.labels) > 2:
+        count, other = len(dataset.labels), "softmax_cross_entropy"
+        return {"loss": f"{recipe.loss} learns values, and {dataset.name} has {count} classes: use {other}"}
     if output == "binary" and len(dataset.labels) != 2:
         return {"loss": f"{recipe.loss} needs two classes, {dataset.name} has {len(dataset.labels)}"}
     width: Shape = (1,)

@@ -131,3 +131,14 @@ def test_two_files_are_a_pair_of_idx_files(capsys):
 
     assert main(["data", *files]) == 0
     assert "inputs      28×28; pictures: resize height 28, width 28, channels 1" in capsys.readouterr().out
+
+
+def test_classes_are_not_learned_as_if_they_were_values(inside, tmp_path, capsys):
+    rows = "".join(f"{number},{'abc'[number % 3]}\n" for number in range(30))
+    (tmp_path / "three.csv").write_text("x,kind\n" + rows)
+    recipe = str(tmp_path / "three.json")
+    assert main(["data", str(tmp_path / "three.csv"), "--target", "kind", "--recipe", recipe]) == 0
+
+    changes = ["--set", "loss=mean_squared_error", "--set", "network.2.units=1"]
+    assert main(["train", recipe, *changes]) == 1
+    assert "learns values, and three has 3 classes: use softmax_cross_entropy" in capsys.readouterr().err
