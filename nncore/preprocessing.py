@@ -26,6 +26,9 @@ class Step(Protocol):
     def apply(self, x: Array, out: FloatArray) -> FloatArray:
         """Write the result for x, (N, …), into `out` and return it; x may be `out`."""
 
+    def backward(self, dy: FloatArray) -> FloatArray:
+        """Return the gradient by x from that by the result: both (N, …)."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -41,6 +44,11 @@ class Scale:
         """Return x / divide_by in `out`."""
         np.multiply(x, 1 / self.divide_by, out=out, casting="same_kind")
         return out
+
+    def backward(self, dy: FloatArray) -> FloatArray:
+        """Return dy / divide_by."""
+        dx: FloatArray = dy * (1 / self.divide_by)
+        return dx
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,11 @@ class Standardize:
         out /= deviation
         return out
 
+    def backward(self, dy: FloatArray) -> FloatArray:
+        """Return dy / deviation, column by column."""
+        dx: FloatArray = dy / self._rows[1].astype(dy.dtype)
+        return dx
+
     @cached_property
     def _rows(self) -> FloatArray:
         # Tuples of 784 numbers take as long to be made arrays of as a small network to answer.
@@ -86,6 +99,13 @@ def apply_steps(steps: Sequence[Step], x: Array, out: FloatArray) -> FloatArray:
     for step in steps:
         x = step.apply(x, out)
     return out
+
+
+def back_through_steps(steps: Sequence[Step], dy: FloatArray) -> FloatArray:
+    """Return the gradient by raw inputs, (N, …), from that by what the steps made of them."""
+    for step in reversed(steps):
+        dy = step.backward(dy)
+    return dy
 
 
 @dataclass(frozen=True)
