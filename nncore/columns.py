@@ -24,7 +24,8 @@ MOST_MISTAKES = 20
 Field = tuple["Column", int, Mapping[str, int]]
 # A row, the name of a column, and what is wrong there.
 Mistake = tuple[int, str, str]
-_LARGEST = float(np.finfo(np.float32).max)
+# Of a number in a row.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,20 @@ class Column:
 def width_of(columns: Sequence[Column]) -> int:
     """Return how many numbers a row becomes."""
     return sum(column.width for column in columns)
+
+
+def is_unicode(text: str) -> bool:
+    """Say whether a text can be written into any file or table: no NUL in it, and no half of a character."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def text_problem(text: str) -> str | None:
+    """Return why a text cannot be the name of a class, None where it can."""
+    if not text:
+        return "is empty, and must be a text"
+    if len(text) > MOST_NAME:
+        return f"has {len(text):,} characters, and may have {MOST_NAME}"
+    return None if is_unicode(text) else "is no Unicode text"
 
 
 def columns_problem(columns: Sequence[Column]) -> str | None:
@@ -124,4 +139,4 @@ def _problem(column: Column, value: Any, codes: Mapping[str, int]) -> str | None
         return f"must be one of the categories that the model has learned, {known}, not {shorten(value)}"
     if type(value) not in (int, float):
         return f"must be a number, not {shorten(value)}"
-    return None if abs(value) <= _LARGEST else f"must be a finite number of 32 bits, not {shorten(value)}"
+    return None if abs(value) <= LARGEST else f"must be a finite number of 32 bits, not {shorten(value)}"

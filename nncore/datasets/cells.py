@@ -1,9 +1,11 @@
 """The cells of a CSV file (RFC 4180), a bounded number of rows at a time, each row as long as the first."""
 
 import csv
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +23,8 @@ MOST_CHUNK = 64 << 20
 MOST_LINE = 4 << 20
 # Rows from which is told what kind a column is.
 PREVIEW_ROWS = 1000
+_QUOTED = re.compile('"[^"]*"')
+_SAVE = "save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
 
 
 class Cells:
@@ -30,18 +34,27 @@ class Cells:
     UTF-8, or there is nothing.
     """
 
-    def __init__(self, file: TextIOWrapper, source: Csv) -> None:
-        self._file, self._taken, self.size = file, 0, 0
+    def __init__(self, file: BufferedReader, source: Csv) -> None:
+        self._bytes, self._size = file, os.fstat(file.fileno()).st_size
+        self._file = TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        self._taken = self._lines_read = 0
         self.name = Path(source.path).name
         first = self._line()
-        self.delimiter = source.delimiter or max(DELIMITERS, key=first.count)
+        while first.isspace():
+            first = self._line()
+        self.delimiter = source.delimiter or max(DELIMITERS, key=_QUOTED.sub("", first).count)
         self._reader = csv.reader(self._lines(first), delimiter=self.delimiter, strict=True)
         rows = self._rows(2)
         if not rows:
             raise DatasetError(f"{self.name}: is empty; a table with a header and rows is expected")
-        self.header = source.header if source.header is not None else _is_header(rows)
+        self.header = source.header if source.header is not None else _is_header(rows[0], source.target)
         self.names = self._names(rows[0])
         self._waiting = rows[1:] if self.header else rows
+
+    @property
+    def share_read(self) -> float:
+        """Return how much of the file has been read."""
+        return self._bytes.tell() / self._size
 
     def chunks(self) -> Iterator[list[Row]]:
         """Yield the rows, the first so many before all others."""
@@ -82,7 +95,10 @@ class Cells:
             # An empty line is a row without cells.
             return list(islice(filter(None, self._reader), max(0, most)))
         except csv.Error as error:
-            raise DatasetError(f"{self.name}, line {self._reader.line_num}: {error}") from None
+            raise DatasetError(
+                f"{self.name}, line {self._reader.line_num:,}: {error}; is every quote closed, and written "
+                f"twice inside of quotes?"
+            ) from None
 
     def _lines(self, first: str) -> Iterator[str]:
         line = first
@@ -94,12 +110,13 @@ class Cells:
         try:
             line = self._file.readline(MOST_LINE + 1)
         except UnicodeDecodeError as error:
-            raise DatasetError(
-                f"{self.name}: is not UTF-8, {error.reason} at byte 0x{error.object[error.start]:02x}; "
-                f"save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
-            ) from None
+            number = self._lines_read + len((error.object[: error.start] + b".").splitlines())
+            found = f"{error.reason} 0x{error.object[error.start]:02x}"
+            raise DatasetError(f"{self.name}, line {number:,}: is not UTF-8, {found}; {_SAVE}") from None
         self._taken += len(line)
-        self.size += len(line)
+        self._lines_read += 1
+        if "\0" in line:
+            raise DatasetError(f"{self.name}, line {self._lines_read:,}: is no text, it has a NUL; {_SAVE}")
         if len(line) > MOST_LINE or self._taken > MOST_CHUNK:
             raise DatasetError(
                 f"{self.name}: has a line of more than {MOST_LINE:,} characters, or rows of more than "
@@ -121,10 +138,10 @@ class Cells:
 def open_cells(source: Csv) -> Iterator[Cells]:
     """Open a CSV file; raises DatasetError where that cannot be done."""
     try:
-        binary = open_regular(Path(source.path))
+        file = open_regular(Path(source.path))
     except OSError as error:
         raise DatasetError(f"{source.path}: {error.strerror}") from None
-    with TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
+    with file:
         yield Cells(file, source)
 
 
@@ -134,9 +151,10 @@ def is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    # 1_000 is one to Python alone.
+    return "_" not in cell
 
 
-def _is_header(rows: Sequence[Row]) -> bool:
-    """Say whether the first row names the columns: where all of it is text."""
-    return not any(map(is_number, rows[0]))
+def _is_header(first: Row, target: str) -> bool:
+    """Say whether the first row names the columns: where it has the target's name, or all of it is text."""
+    return target in [cell.strip() for cell in first] or not any(map(is_number, first))

@@ -4,25 +4,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nncore.columns import MOST_CATEGORIES, MOST_NAME
+from nncore.columns import LARGEST, MOST_CATEGORIES, MOST_NAME
 from nncore.config import shorten
 from nncore.datasets.cells import is_number
-from nncore.errors import DatasetError
 from nncore.types import Array, FloatArray
 
 # A column is of numbers where so large a share of its first cells is.
 MOSTLY = 0.5
 # With more different texts than this, and than half of the rows, a column tells rows apart, not kinds.
 FEW = 20
-LARGEST = float(np.finfo(np.float32).max)
+_LEAVE_OUT = '; if it names rows instead of kinds of rows, leave it out ("ignore")'
 
 
 class CellError(Exception):
     """A cell that is not what its column holds; `place` is its row's in the chunk."""
 
-    def __init__(self, place: int, column: str, problem: str) -> None:
+    def __init__(self, place: int, problem: str) -> None:
         super().__init__(problem)
-        self.place, self.column = place, column
+        self.place = place
 
 
 class NumberColumn:
@@ -37,13 +36,14 @@ class NumberColumn:
         try:
             numbers = np.array(cells, np.float64)
         except ValueError:
-            place = next(place for place, cell in enumerate(cells) if not is_number(cell))
-            raise CellError(place, self.name, _not_a_number(cells[place])) from None
+            raise _first_bad(cells) from None
+        if "_" in "".join(cells):
+            raise _first_bad(cells)
         low, high = float(numbers.min()), float(numbers.max())
         if not -LARGEST <= low <= high <= LARGEST:
             place = int((np.abs(numbers) <= LARGEST).argmin())
-            raise CellError(place, self.name, f"is {shorten(cells[place])}, and must be finite, in 32 bits")
-        self.low, self.high = min(self.low, low), max(self.high, high)
+            raise CellError(place, f"is {shorten(cells[place])}, and must be finite, in 32 bits")
+        self.low, self.high = min(self.low, float(np.float32(low))), max(self.high, float(np.float32(high)))
         return numbers
 
     def problem(self, rows: int) -> str | None:
@@ -59,14 +59,17 @@ class TextColumn:
         self.codes: dict[str, int] = {}
 
     def read(self, cells: Sequence[str]) -> Array:
-        """Return the codes of the texts in cells, (N,) int32; raises CellError or DatasetError."""
+        """Return the codes of the texts in cells, (N,) int32; raises CellError."""
         codes = self.codes
         found = [codes.setdefault(cell.strip(), len(codes)) for cell in cells]
         if len(codes) > MOST_CATEGORIES:
-            raise DatasetError(self._tells_rows_apart(f"more than {MOST_CATEGORIES:,}"))
+            new = list(codes)[MOST_CATEGORIES]
+            place = next(place for place, cell in enumerate(cells) if cell.strip() == new)
+            more = f"is one different text more than the {MOST_CATEGORIES:,} that a column may have"
+            raise CellError(place, more + _LEAVE_OUT)
         if len(bad := [text for text in codes if not text or len(text) > MOST_NAME]):
             place = next(place for place, cell in enumerate(cells) if cell.strip() == bad[0])
-            raise CellError(place, self.name, _not_a_category(bad[0]))
+            raise CellError(place, _not_a_category(bad[0]))
         return np.array(found, np.int32)
 
     def problem(self, rows: int) -> str | None:
@@ -74,20 +77,24 @@ class TextColumn:
         if len(self.codes) == 1:
             return _constant(self.name, repr(next(iter(self.codes))))
         if len(self.codes) > max(FEW, rows // 2):
-            return self._tells_rows_apart(f"{len(self.codes):,}")
+            count = f"{len(self.codes):,} different texts in {rows:,} rows"
+            return f"the column {self.name!r} has {count}{_LEAVE_OUT}"
         return None
-
-    def _tells_rows_apart(self, count: str) -> str:
-        return (
-            f"the column {self.name!r} has {count} different texts; if it names rows instead of kinds "
-            f'of rows, leave it out ("ignore")'
-        )
 
 
 def kind_of(cells: Sequence[str]) -> type[NumberColumn] | type[TextColumn]:
-    """Return what a column is, by its first cells: of numbers where half of them or more are."""
-    numbers = sum(map(is_number, cells))
-    return NumberColumn if numbers and numbers >= MOSTLY * len(cells) else TextColumn
+    """Return what a column is, by its first cells: of numbers where half or more of those with something are.
+
+    A number with a comma for the decimals is meant as one, and refused when it is read.
+    """
+    filled = [cell for cell in cells if cell.strip()]
+    numbers = sum(is_number(cell.replace(",", ".")) for cell in filled)
+    return NumberColumn if numbers and numbers >= MOSTLY * len(filled) else TextColumn
+
+
+def _first_bad(cells: Sequence[str]) -> CellError:
+    place = next(place for place, cell in enumerate(cells) if not is_number(cell))
+    return CellError(place, _not_a_number(cells[place]))
 
 
 def _constant(name: str, value: str) -> str:

@@ -1,14 +1,15 @@
 """A table from a CSV file: columns of numbers and of categories, read in bounded memory."""
 
-import os
+import difflib
 from collections import deque
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
-from nncore.columns import MOST_WIDTH, Column, width_of
-from nncore.config import unknown
+from nncore.columns import MOST_NAME, MOST_WIDTH, Column, width_of
+from nncore.config import shorten
 from nncore.datasets.cells import Cells, Row, open_cells
 from nncore.datasets.csv_columns import CellError, NumberColumn, TextColumn, kind_of
 from nncore.datasets.dataset import Dataset, Split
@@ -53,12 +54,11 @@ class Table:
 
     def read(self, cells: Cells) -> None:
         """Read all rows."""
-        bytes_in_file = os.stat(self.source.path).st_size  # noqa: PTH116
         for rows in cells.chunks():
             if self.target is None:
                 self._choose_kinds(rows)
             self._take(rows)
-            self._check_room(bytes_in_file * self.rows // max(1, cells.size))
+            self._check_room(round(self.rows / cells.share_read))
         if self.target is None:
             raise DatasetError(f"{self.name}: has a header and no rows below it")
         for column in self.inputs:
@@ -96,11 +96,13 @@ class Table:
         fields = {"target": (source.target,), "ignore": source.ignore}
         for field, names in (fields | {"categorical": source.categorical, "numeric": source.numeric}).items():
             for name in names:
-                if problem := unknown(name, self.names):
-                    raise DatasetError(f"{self.name}: {field}: {problem}")
+                if name not in self.names:
+                    raise DatasetError(f"{self.name}: {field}: {_no_column(name, self.names)}")
         both = sorted({*source.categorical} & {*source.numeric})
         if both:
             raise DatasetError(f"{self.name}: the column {both[0]!r} is both categorical and numeric: choose")
+        if source.task == REGRESSION and source.target in source.categorical:
+            raise DatasetError(f"{self.name}: the target {source.target!r} is categorical: no regression")
         if source.target in source.ignore:
             raise DatasetError(f"{self.name}: the target {source.target!r} is among the columns to ignore")
         if len(self.names) - len({*source.ignore}) < 2:
@@ -114,7 +116,7 @@ class Table:
         for name, cells in zip(self.names, zip(*rows, strict=True), strict=True):
             if name in source.ignore:
                 continue
-            column = told.get(name, kind_of(cells))(name)
+            column = (told.get(name) or kind_of(cells))(name)
             if name == source.target:
                 self.target = column
             else:
@@ -126,33 +128,35 @@ class Table:
         codes = np.empty((len(rows), self._count(TextColumn)), np.int32)
         places = {NumberColumn: iter(numbers.T), TextColumn: iter(codes.T)}
         assert self.target is not None
-        try:
-            for column in self.inputs:
-                next(places[type(column)])[...] = column.read(by_name[column.name])
-            self.answers.append(self.target.read(by_name[self.target.name]))
-        except CellError as error:
-            row = self.rows + error.place + 1
-            raise DatasetError(f"{self.name}, row {row:,}, column {error.column!r}: {error}") from None
+        for column in self.inputs:
+            next(places[type(column)])[...] = self._column(column, by_name[column.name])
+        self.answers.append(self._column(self.target, by_name[self.target.name]))
         self.chunks.append((numbers, codes))
         self.rows += len(rows)
+
+    def _column(self, column: NumberColumn | TextColumn, cells: Sequence[str]) -> Array:
+        try:
+            return column.read(cells)
+        except CellError as error:
+            row = self.rows + error.place + 1
+            raise DatasetError(f"{self.name}, row {row:,}, column {column.name!r}: {error}") from None
 
     def _count(self, kind: type) -> int:
         return sum(isinstance(column, kind) for column in self.inputs)
 
     def _check_room(self, rows: int) -> None:
-        """Raise DatasetError where so many rows, as they are read and as they are encoded, have no room."""
+        """Raise DatasetError where so many rows, as read and as encoded, with their targets, have no room."""
         width = sum(len(column.codes) if isinstance(column, TextColumn) else 1 for column in self.inputs)
-        check_room(4 * rows * (len(self.inputs) + width + 4), f"{self.name}, with about {rows:,} rows,")
+        check_room(4 * rows * (len(self.inputs) + width + 8), f"{self.name}, with about {rows:,} rows,")
 
     def _columns(self, training: Array) -> tuple[Column, ...]:
         """Return the columns with the categories that training rows have, in alphabetical order."""
-        used = iter([np.unique(codes[training]) for codes in self._codes()])
+        used = iter(self._used(training))
         columns = []
         for column in self.inputs:
             categories: tuple[str, ...] = ()
             if isinstance(column, TextColumn):
-                texts = list(column.codes)
-                categories = tuple(sorted(texts[code] for code in next(used)))
+                categories = tuple(sorted(compress(column.codes, next(used))))
             columns.append(Column(column.name, categories))
         if width_of(columns) > MOST_WIDTH:
             raise DatasetError(
@@ -161,12 +165,16 @@ class Table:
             )
         return tuple(columns)
 
-    def _codes(self) -> Sequence[Array]:
-        """Return the codes of all rows, column by column."""
-        return [
-            np.concatenate([codes[:, place] for _, codes in self.chunks])
-            for place in range(self._count(TextColumn))
-        ]
+    def _used(self, training: Array) -> list[Array]:
+        """Return for each column of texts which of its codes training rows have."""
+        used = [np.zeros(len(column.codes), bool) for column in self.inputs if isinstance(column, TextColumn)]
+        start = 0
+        for _, codes in self.chunks:
+            trained = codes[training[start : start + len(codes)]]
+            start += len(codes)
+            for found, column in zip(used, trained.T, strict=True):
+                found[column] = True
+        return used
 
     def _encode(self, columns: Sequence[Column], parts: Array) -> tuple[list[FloatArray], int]:
         """Return the rows of each part as numbers, and how many of them have a category without a place."""
@@ -175,14 +183,13 @@ class Table:
         tables = self._tables(columns)
         while self.chunks:
             numbers, codes = self.chunks.popleft()
-            encoded = np.zeros((len(numbers), width_of(columns)), np.float32)
-            unknown_rows += _encode_chunk(columns, tables, numbers, codes, encoded)
             here = parts[start : start + len(numbers)]
             start += len(numbers)
             for part in range(3):
-                rows = encoded[here == part]
-                inputs[part][filled[part] : filled[part] + len(rows)] = rows
+                rows = np.flatnonzero(here == part)
+                encoded = inputs[part][filled[part] : filled[part] + len(rows)]
                 filled[part] += len(rows)
+                unknown_rows += _encode_rows(columns, tables, numbers[rows], codes[rows], encoded)
         return inputs, unknown_rows
 
     def _tables(self, columns: Sequence[Column]) -> list[Array]:
@@ -195,14 +202,22 @@ class Table:
         return tables
 
 
-def _encode_chunk(
+def _no_column(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name[:MOST_NAME], names, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    known = ", ".join(names)
+    known = known if len(known) <= 500 else known[:500] + " …"
+    return f"there is no column {shorten(name)}, only {known}{hint}"
+
+
+def _encode_rows(
     columns: Sequence[Column],
     tables: Sequence[Array],
     numbers: FloatArray,
     codes: Array,
     encoded: FloatArray,
 ) -> int:
-    """Write the numbers of a chunk's rows; return how many rows have a category without a place."""
+    """Write what rows become into zeros (N, width); return how many have a category without a place."""
     lacking = np.zeros(len(encoded), bool)
     number, text, start = iter(numbers.T), iter(zip(tables, codes.T, strict=True)), 0
     for column in columns:

@@ -15,6 +15,9 @@ def divide(sha256: str, classes: IntArray | None, rows: int, validation: float, 
     rows allow, and at least one row to be trained on. Two runs on one dataset hold out the same rows, so
     their figures can be compared. Raises DatasetError where a part would be left with nothing.
     """
+    if validation + test >= 1:
+        shares = f"{validation:g} and {test:g}"
+        raise DatasetError(f"validation and test: shares of {shares} of the rows leave none to train on")
     order = np.random.default_rng(int(sha256[:16], 16)).permutation(rows)
     groups = [order]
     if classes is not None:
@@ -44,7 +47,3 @@ def _check(parts: Array, validation: float, test: float) -> None:
                 f"{name}: a share of {share:g} of {len(parts)} rows is none; one or more are needed to "
                 f"measure on: give more rows, or a larger share"
             )
-    if not counts[TRAIN]:
-        raise DatasetError(
-            f"validation and test: {validation:g} and {test:g} of {len(parts)} rows leave none to train on"
-        )

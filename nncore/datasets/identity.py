@@ -15,7 +15,9 @@ def identity(source: Source, files: Sequence[object]) -> str:
     reading = to_json(source, SOURCES)
     for path in source.PATHS:
         del reading[path]
-    return hashlib.sha256(canonical({"reading": reading, "files": list(files)}).encode()).hexdigest()
+    text = canonical({"reading": reading, "files": list(files)})
+    # Names may be what no file can hold; that they are not found is said later.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -3,11 +3,11 @@
 `PATHS` are the fields that say where; the others, with what is in the files, make a dataset what it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from nncore.columns import MOST_COLUMNS
-from nncore.config import choice, entries, number
+from nncore.columns import MOST_COLUMNS, is_unicode
+from nncore.config import choice, entries, number, shorten
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 TASKS = (CLASSIFICATION, REGRESSION)
@@ -15,6 +15,15 @@ DELIMITERS = (",", ";", "\t", "|")
 SHARE = 0.15
 # A network cannot take more: the largest side of a picture that is resized.
 MOST_SIDE = 1024
+
+
+def _text() -> Any:
+    """Declare a path or a name."""
+
+    def check(value: str) -> str | None:
+        return None if value and is_unicode(value) else f"must be a text, not {shorten(value)}"
+
+    return field(metadata={"check": check})
 
 
 def _share() -> Any:
@@ -33,8 +42,8 @@ class Csv:
 
     PATHS: ClassVar[tuple[str, ...]] = ("path",)
 
-    path: str
-    target: str
+    path: str = _text()
+    target: str = _text()
     task: str | None = choice(TASKS, None)
     header: bool | None = None
     delimiter: str | None = choice(DELIMITERS, None)
@@ -51,7 +60,7 @@ class Npz:
 
     PATHS: ClassVar[tuple[str, ...]] = ("path",)
 
-    path: str
+    path: str = _text()
     inputs: str = "inputs"
     targets: str = "targets"
     task: str | None = choice(TASKS, None)
@@ -65,8 +74,8 @@ class Idx:
 
     PATHS: ClassVar[tuple[str, ...]] = ("inputs", "targets")
 
-    inputs: str
-    targets: str
+    inputs: str = _text()
+    targets: str = _text()
     validation: float = _share()
     test: float = _share()
 
@@ -81,7 +90,7 @@ class Pictures:
 
     PATHS: ClassVar[tuple[str, ...]] = ("path",)
 
-    path: str
+    path: str = _text()
     height: int | None = number(None, minimum=1, maximum=MOST_SIDE)
     width: int | None = number(None, minimum=1, maximum=MOST_SIDE)
     channels: int | None = number(None, minimum=1, maximum=3)

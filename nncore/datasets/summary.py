@@ -12,8 +12,9 @@ from nncore.types import Array
 FIRST_ROWS = 5
 # Numbers of a first row that are shown; of pictures there is a sheet instead.
 MOST_NUMBERS = 100
-# Rows of a block for which figures are worked out at once: float64 of a large table would double it.
-BLOCK = 65_536
+FIGURES = ("min", "max", "mean", "deviation")
+# Rows whose float64 are worked out at once: those of a large table would take twice its memory.
+BLOCK = 4096
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
@@ -32,32 +33,41 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
             for number, label in enumerate(dataset.labels)
         ]
     else:
-        about["target"] = _figures(dataset.train.targets)
+        about["target"] = _shown(_figures(dataset.train.targets.reshape(-1, 1))[0])
     if dataset.picture is None:
         about["first"] = _first(dataset)
     return about
 
 
 def _columns(dataset: Dataset) -> list[dict[str, Any]]:
-    columns, start, inputs = [], 0, dataset.train.inputs
+    if not dataset.columns:
+        return []
+    columns: list[dict[str, Any]] = []
+    start, inputs = 0, dataset.train.inputs
+    figures = _figures(inputs)
     for column in dataset.columns:
-        part = inputs[:, start : start + column.width]
+        here = figures[start : start + column.width]
         start += column.width
         if column.categories:
-            counts = part.sum(axis=0, dtype=np.int64).tolist()
+            counts = [round(found["mean"] * len(inputs)) for found in here]
             categories = dict(zip(column.categories, counts, strict=True))
             columns.append({"name": column.name, "kind": "categorical", "categories": categories})
         else:
-            columns.append({"name": column.name, "kind": "numeric"} | _figures(part))
+            columns.append({"name": column.name, "kind": "numeric"} | _shown(here[0]))
     return columns
 
 
-def _figures(numbers: Array) -> dict[str, Any]:
-    blocks = [numbers[start : start + BLOCK].astype(np.float64) for start in range(0, len(numbers), BLOCK)]
-    mean = sum(float(block.sum()) for block in blocks) / numbers.size
-    variance = sum(float(np.square(block - mean).sum()) for block in blocks) / numbers.size
-    found = {"min": numbers.min(), "max": numbers.max(), "mean": mean, "deviation": variance**0.5}
-    return {name: _rounded(value) for name, value in found.items()}
+def _figures(numbers: Array) -> list[dict[str, float]]:
+    """Return the figures of each column of (N, D) numbers, a block of rows after the other."""
+    starts = range(0, len(numbers), BLOCK)
+    mean = numbers.mean(axis=0, dtype=np.float64)
+    squares = sum(np.square(numbers[start : start + BLOCK] - mean).sum(axis=0) for start in starts)
+    found = (numbers.min(axis=0), numbers.max(axis=0), mean, np.sqrt(squares / len(numbers)))
+    return [dict(zip(FIGURES, values, strict=True)) for values in np.stack(found, axis=1).tolist()]
+
+
+def _shown(figures: dict[str, float]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in figures.items()}
 
 
 def _first(dataset: Dataset) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nncore.columns import text_problem
 from nncore.config import shorten
 from nncore.datasets.sources import CLASSIFICATION, REGRESSION
 from nncore.errors import DatasetError
@@ -38,8 +39,13 @@ def targets_of(values: Array, task: str | None, what: str) -> Targets:
     """
     if values.ndim > 1 or task == REGRESSION or (task != CLASSIFICATION and not _are_classes(values)):
         return _as_values(values, task, what)
-    distinct, numbers = np.unique(values, return_inverse=True)
-    return _as_classes(numbers, tuple(map(_label, distinct)), what, _or_values(values))
+    _check_finite(values, what)
+    try:
+        distinct, numbers = np.unique(values, return_inverse=True)
+        labels = tuple(map(_label, distinct[: MOST_CLASSES + 1]))
+    except ValueError:
+        raise DatasetError(f"{what}: holds a text that is not Unicode") from None
+    return _as_classes(numbers, labels, what, _or_values(values))
 
 
 def texts_of(codes: Array, texts: Sequence[str], what: str) -> Targets:
@@ -53,10 +59,13 @@ def texts_of(codes: Array, texts: Sequence[str], what: str) -> Targets:
 def _as_classes(numbers: IntArray, labels: tuple[str, ...], what: str, hint: str = "") -> Targets:
     if len(labels) > MOST_CLASSES:
         raise DatasetError(
-            f"{what} has {len(labels):,} different classes; at most {MOST_CLASSES:,} can be told apart{hint}"
+            f"{what} has more than {MOST_CLASSES:,} different classes, and no more can be told apart{hint}"
         )
     if len(labels) == 1:
         raise DatasetError(f"{what} is {shorten(labels[0])} in every row: there is nothing to learn")
+    for label in labels:
+        if problem := text_problem(label):
+            raise DatasetError(f"{what}: the class {shorten(label)} {problem}")
     counts = np.bincount(numbers)
     if counts.min() == 1:
         rare = int(counts.argmin())
@@ -80,16 +89,21 @@ def _as_values(values: Array, task: str | None, what: str) -> Targets:
         raise DatasetError(f"{what} must be {kind}, not {values.dtype.name} of shape {values.shape}")
     with np.errstate(over="ignore"):
         array = values.astype(np.float32).reshape(len(values), -1)
-    if not np.isfinite(array).all():
-        row = int(np.isfinite(array).all(axis=1).argmin()) + 1
-        raise DatasetError(f"{what}, row {row}: must be finite numbers of 32 bits")
+    _check_finite(array, what)
     if (array == array[0]).all():
         raise DatasetError(f"{what} is {array[0, 0]:g} in every row: there is nothing to learn")
     return Targets(array)
 
 
+def _check_finite(values: Array, what: str) -> None:
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        row = int(finite.reshape(len(values), -1).all(axis=1).argmin()) + 1
+        raise DatasetError(f"{what}, row {row:,}: must be finite, in 32 bits")
+
+
 def _label(value: object) -> str:
-    return f"{value:.10g}" if isinstance(value, np.floating) else str(value)
+    # As many digits as tell it from all others, and none behind the point of a whole number.
+    return str(value).removesuffix(".0") if isinstance(value, np.floating) else str(value)
 
 
 def _or_values(values: Array) -> str:
