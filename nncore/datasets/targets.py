@@ -1,5 +1,6 @@
 """Targets as a network learns them: class numbers with their labels, or values."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,11 +41,11 @@ def targets_of(values: Array, task: str | None, what: str) -> Targets:
     if values.ndim > 1 or task == REGRESSION or (task != CLASSIFICATION and not _are_classes(values)):
         return _as_values(values, task, what)
     _check_finite(values, what)
-    try:
-        distinct, numbers = np.unique(values, return_inverse=True)
-        labels = tuple(map(_label, distinct[: MOST_CLASSES + 1]))
-    except ValueError:
-        raise DatasetError(f"{what}: holds a text that is not Unicode") from None
+    if values.dtype.kind == "U" and np.ascontiguousarray(values).view(np.uint32).max() > sys.maxunicode:
+        # NumPy fails with SystemError on such a letter.
+        raise DatasetError(f"{what}: holds a text that is not Unicode")
+    distinct, numbers = np.unique(values, return_inverse=True)
+    labels = tuple(map(_label, distinct[: MOST_CLASSES + 1]))
     return _as_classes(numbers, labels, what, _or_values(values))
 
 
@@ -102,8 +103,8 @@ def _check_finite(values: Array, what: str) -> None:
 
 
 def _label(value: object) -> str:
-    # As many digits as tell it from all others, and none behind the point of a whole number.
-    return str(value).removesuffix(".0") if isinstance(value, np.floating) else str(value)
+    # As many digits as tell it from all others; none behind the point of a whole number, and no -0.
+    return str(value + 0).removesuffix(".0") if isinstance(value, np.floating) else str(value)
 
 
 def _or_values(values: Array) -> str:
