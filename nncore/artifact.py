@@ -27,6 +27,7 @@ from nncore.network import LAYERS, Network, plan
 from nncore.preprocessing import MOST_STEPS, PICTURES, STEPS, Picture, Standardize, Step, apply_steps
 from nncore.randomness import stream
 from nncore.recipe import Recipe, Trained
+from nncore.reference import MOST_NUMBERS, Reference, refer, reference_problem, spread
 from nncore.types import Array, FloatArray, Shape
 
 FORMAT = 1
@@ -89,7 +90,10 @@ class KnownAnswers:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model file says of itself. Nothing in it differs between two identical runs."""
+    """What a model file says of itself. Nothing in it differs between two identical runs.
+
+    `reference` is None in files made before there was one, and where the dataset has too few rows.
+    """
 
     architecture: Architecture
     input: InputPipeline
@@ -100,6 +104,7 @@ class Card:
     known_answers: KnownAnswers
     note: str = ""
     format: int = number(FORMAT, minimum=1)
+    reference: Reference | None = quiet(number(None))
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ def describe(trained: Trained) -> Model:
         | _start(trained),
         known_answers=known_answers(trained.network, trained.steps, questions(dataset), kind),
         note=dataset.note,
+        reference=reference(trained.network, trained.steps, dataset, kind),
     )
     return Model(as_read(card), trained.network)
 
@@ -168,9 +174,19 @@ def questions(dataset: Dataset) -> Array:
 def known_answers(network: Network, steps: Sequence[Step], inputs: Array, kind: str) -> KnownAnswers:
     """Return the first few raw inputs with what a caller gets for them."""
     few = inputs[:KNOWN_ANSWERS]
-    x = apply_steps(steps, few, np.empty(few.shape, np.float32))
-    outputs = activate(forward_all(network, x), kind)
+    outputs = _answer(network, steps, few, kind)
     return KnownAnswers(few.tolist(), outputs.astype(float).round(7).tolist(), TOLERANCE)
+
+
+def reference(network: Network, steps: Sequence[Step], dataset: Dataset, kind: str) -> Reference | None:
+    """Return what the training inputs look like, and the answers to rows held out."""
+    held_out = spread(dataset.validation.inputs, MOST_NUMBERS)
+    return refer(dataset.train.inputs, _answer(network, steps, held_out, kind), kind)
+
+
+def _answer(network: Network, steps: Sequence[Step], inputs: Array, kind: str) -> FloatArray:
+    x = apply_steps(steps, inputs, np.empty(inputs.shape, np.float32))
+    return activate(forward_all(network, x), kind)
 
 
 def activate(outputs: FloatArray, kind: str, out: FloatArray | None = None) -> FloatArray:
@@ -299,6 +315,10 @@ def _check_card(card: Card) -> None:
         raise ArtifactError(f"the card is wrong: input.picture: {problem}")
     if card.input.columns:
         _check_columns(card.input.columns, shape)
+    if card.reference:
+        problem = reference_problem(card.reference, shape, card.output.kind, len(card.output.labels))
+        if problem:
+            raise ArtifactError(f"the card is wrong: reference: {problem}")
     if len(card.input.steps) > MOST_STEPS:
         what = f"input.steps: {len(card.input.steps)} of them, more than {MOST_STEPS}"
         raise ArtifactError(f"the card is wrong: {what}")

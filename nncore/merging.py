@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with, questions
+from nncore.artifact import Architecture, Card, Model, as_read, known_answers, made_with, questions, reference
 from nncore.config import canonical, from_json, shorten, to_json
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import InputError
@@ -71,6 +71,7 @@ def merge(files: Sequence[Path], *, measure_test: bool = True) -> Model:
         },
         known_answers=known_answers(network, steps, questions(dataset), first.output.kind),
         note=dataset.note,
+        reference=reference(network, steps, dataset, first.output.kind),
     )
     return Model(as_read(card), network)
 
