@@ -1,5 +1,6 @@
-"""What augmentation makes of training pictures, on one sheet: a row each, the original first."""
+"""Many pictures on one: what augmentation makes of some, a row each, or the first of each class."""
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nncore.augmentation import Augmentation, Augmenter
-from nncore.datasets import load_dataset
+from nncore.datasets import Dataset, load_dataset
 from nncore.errors import InputError, RecipeError
 from nncore.files import write_named
 from nncore.randomness import stream
@@ -17,6 +18,8 @@ from nncore.types import Array, ByteArray, FloatArray
 # Between two pictures lie so many pixels of this grey.
 GAP, GREY = 2, 128
 MOST = 100
+# What is shown of a dataset: so many classes, pictures of each, and pixels of their longer side.
+CLASSES, EXAMPLES, LARGEST = 20, 10, 96
 KINDS_OF_PNG = {1: 0, 3: 2}
 
 
@@ -53,6 +56,22 @@ def contact_sheet(
     for cell, original in zip(cells, originals, strict=True):
         augmenter.apply(np.repeat(original[None], columns - 1, axis=0), rng, cell[1:])
     return _side_by_side(cells.round().astype(np.uint8))
+
+
+def class_sheet(dataset: Dataset) -> ByteArray:
+    """Return a sheet of the first training pictures, a row a class: bytes (N, H, W) or (N, H, W, 3).
+
+    Large pictures are shown by every so-manieth of their pixels. A dataset of values has one row.
+    """
+    pictures, targets = dataset.train.inputs, dataset.train.targets
+    step = math.ceil(max(pictures.shape[1:3]) / LARGEST)
+    small = pictures[:, ::step, ::step]
+    rows = [np.flatnonzero(targets == number)[:EXAMPLES] for number in range(len(dataset.labels[:CLASSES]))]
+    rows = rows or [np.arange(min(EXAMPLES, len(small)))]
+    cells = np.full((len(rows), EXAMPLES, *small.shape[1:]), GREY, np.uint8)
+    for cell, row in zip(cells, rows, strict=True):
+        cell[: len(row)] = small[row]
+    return _side_by_side(cells)
 
 
 def png(picture: ByteArray) -> bytes:

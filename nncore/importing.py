@@ -45,6 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     except NNCoreError as error:
         _tell(error=str(error))
         return 1
+    except OSError as error:
+        _tell(error=f"cannot be kept: {error.strerror}", errno=error.errno)
+        return 1
     except MemoryError:
         _tell(error=f"takes more than the {task.memory:,} bytes of memory that reading it may take")
         return 1

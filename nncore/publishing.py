@@ -21,6 +21,9 @@ COUNTER_FILE = ".last-version"
 # A folder beside the versions that comes and goes; a kill may leave it behind.
 TRASH = ".trash-"
 MOST_FACTS_BYTES = 1 << 20
+KINDS_OF_FACTS = {
+    "version": int, "sha256": str, "bytes": int, "published": str, "origin": str, "job": str, "dataset": str
+}  # fmt: skip
 NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NAME_MEANING = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit"
@@ -140,9 +143,8 @@ def read_facts(version: Path) -> dict[str, Any]:
         json.dumps(facts, ensure_ascii=False).encode()
     except (OSError, ValueError, RecursionError):
         return {}
-    kinds = {"version": int, "sha256": str, "bytes": int, "published": str, "origin": str, "job": str}
     if not isinstance(facts, dict) or any(
-        type(facts.get(n, kind())) is not kind for n, kind in kinds.items()
+        type(facts.get(name, kind())) is not kind for name, kind in KINDS_OF_FACTS.items()
     ):
         return {}
     return facts if abs(facts.get("bytes", 0)) < 2**63 else {}

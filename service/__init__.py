@@ -18,8 +18,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from service import errors, observe
-    from service.api import health, models, predict, train, versions
+    from service.api import datasets, health, models, predict, train, versions
     from service.database import Database, parse_url
+    from service.datasets import Datasets
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
     from service.promotion import Promotions
@@ -52,9 +53,11 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["ledger"] = Ledger(
         database, most_queued=settings.max_queued, most_queued_by_one=settings.max_queued_by_client
     )
+    app.extensions["datasets"] = Datasets(database, settings.model_store)
+    app.extensions["dataset_seats"] = threading.BoundedSemaphore(datasets.UPLOADS_AT_ONCE)
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     errors.init_app(app)
-    for view in (predict, models, versions, train, health):
+    for view in (predict, models, versions, train, datasets, health):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
     return app

@@ -37,7 +37,7 @@ class Candidate:
         self._failure = self._why_not = ""
         self._trial: Trial | None = None
         try:
-            self._trial = on_trial(load(model, number).predictor)
+            self._trial = on_trial(load(model, number).predictor, model.parent)
         except Conflict as problem:
             self._failure = problem.detail
         except Incomparable as error:

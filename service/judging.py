@@ -4,13 +4,15 @@ Which rows those are depends on the dataset's SHA-256 alone, and the test set is
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from nncore.artifact import Card
-from nncore.datasets import DATASETS, Split
-from nncore.errors import InputError
+from nncore.datasets import DATASETS, Dataset, Split, Stored
+from nncore.errors import DatasetError, InputError
 from nncore.metrics import accuracy, r2_score
 from nncore.predictor import Predictor
+from service.contents import content, load
+from service.provenance import dataset_name, dataset_sha256
 
 REGRESSION = "regression"
 ACCURACY, R2 = "accuracy", "r2"
@@ -30,12 +32,11 @@ class Trial:
     figure: float
 
 
-def on_trial(candidate: Predictor) -> Trial:
-    """Measure a candidate; raises Incomparable where its dataset is not the one that this nnserve has."""
+def on_trial(candidate: Predictor, root: Path) -> Trial:
+    """Measure a candidate; raises Incomparable where its dataset is none that this nnserve has."""
     card = candidate.card
-    name = card.recipe["dataset"]
-    dataset = DATASETS[name]() if name in DATASETS else None
-    if dataset is None or dataset.sha256 != _dataset_sha256(card):
+    name, dataset = dataset_name(card), _dataset(card, root)
+    if dataset is None or dataset.sha256 != dataset_sha256(card):
         raise Incomparable(f"it was not trained on the dataset {name!r} that this nnserve has")
     metric = R2 if card.output.kind == REGRESSION else ACCURACY
     if metric == ACCURACY and card.output.labels != dataset.labels:
@@ -54,7 +55,9 @@ def against(trial: Trial, stable: Predictor) -> float:
     shapes = mine.architecture.input_shape, other.architecture.input_shape
     if shapes[0] != shapes[1]:
         raise Incomparable(f"it takes inputs of shape {shapes[0]}, the stable version {shapes[1]}")
-    names = mine.recipe["dataset"], other.recipe["dataset"]
+    if mine.input.columns and other.input.columns and mine.input.columns != other.input.columns:
+        raise Incomparable("it takes other columns, or others of their categories, than the stable version")
+    names = dataset_name(mine), dataset_name(other)
     if trial.metric == R2 and names[0] != names[1]:
         raise Incomparable(f"its values are those of {names[0]!r}, the stable version's of {names[1]!r}")
     return _figure(stable, trial.metric, trial.rows)
@@ -66,9 +69,21 @@ def _told(card: Card) -> str:
     return f"the labels {', '.join(card.output.labels)}"[:200]
 
 
-def _dataset_sha256(card: Card) -> Any:
-    dataset = card.provenance.get("dataset")
-    return dataset.get("sha256") if isinstance(dataset, dict) else None
+def _dataset(card: Card, root: Path) -> Dataset | None:
+    """Return the dataset that a card says its model was trained on, where it is here: by its SHA-256 alone.
+
+    One that lay in files elsewhere has the same SHA-256 here, where it was sent with the same options.
+    """
+    asked = card.recipe["dataset"]
+    if isinstance(asked, str):
+        return DATASETS[asked]()
+    sha256 = dataset_sha256(card)
+    if content(root, sha256) is None:
+        return None
+    try:
+        return load(root, Stored(dataset_name(card), sha256))
+    except DatasetError as error:
+        raise Incomparable(str(error)) from None
 
 
 def _figure(predictor: Predictor, metric: str, rows: Split) -> float:

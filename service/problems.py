@@ -106,6 +106,6 @@ class Busy(Problem):
 
 
 class OutOfSpace(Problem):
-    """Models, checkpoints and the database take all the room on the disk that they may have."""
+    """Models, datasets, checkpoints and the database take all the room on the disk that they may have."""
 
     status = HTTPStatus.INSUFFICIENT_STORAGE

@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, delete, select
 
 from nncore.files import DRAFT
 from nncore.publishing import NAME, TRASH
+from service.contents import CONTENTS
 from service.database import Database
 from service.jobs.job import CHECKPOINTS, ENDED
 from service.problems import OutOfSpace
 from service.schema import EVENTS, JOBS
 from service.settings import Settings
-from service.spare import Spare, spare_checkpoints, spare_versions
+from service.spare import Spare, spare_checkpoints, spare_contents, spare_versions
 
 # After which a draft is one that a kill left behind.
 LEFT_BEHIND_SECONDS = 3600
@@ -39,6 +40,7 @@ class Retention:
         spare = [
             *spare_versions(self.database, self.root, self.settings.keep_versions),
             *spare_checkpoints(self.database, self.root, self.settings.keep_checkpoints),
+            *spare_contents(self.database, self.root),
         ]
         over = self.used() - self.settings.max_disk
         for item in sorted(spare, key=lambda item: (not item.excess, item.since)):
@@ -47,15 +49,21 @@ class Retention:
 
     def check_room(self, more: int = 0) -> None:
         """Raise OutOfSpace where so many bytes more would be over the cap."""
-        used, most = self.used(), self.settings.max_disk
-        if used + more > most:
+        most = self.settings.max_disk
+        would_have = most - self.room() + more
+        if would_have > most:
             raise OutOfSpace(
-                f"Models, checkpoints and the database would have {used + more:,} bytes on the disk, and may "
-                f"have {most:,}. Delete versions that nobody needs, or raise NNSERVE_MAX_DISK."
+                f"Models, datasets, checkpoints and the database would have {would_have:,} bytes on the "
+                f"disk, and may have {most:,}. Delete versions and datasets that nobody needs, or raise "
+                f"NNSERVE_MAX_DISK."
             )
 
+    def room(self) -> int:
+        """Return how many bytes more there may be; fewer than 0 where there are too many."""
+        return self.settings.max_disk - self.used()
+
     def used(self) -> int:
-        """Return the bytes of the store, its checkpoints and SQLite's files together."""
+        """Return the bytes of the store, its datasets and checkpoints, and SQLite's files together."""
         used = _size(self.root)
         if self.database.is_sqlite:
             file = str(self.database.url.database)
@@ -88,7 +96,7 @@ class Retention:
     def _sweep(self) -> None:
         """Remove what a kill left behind in the middle of writing or removing."""
         models = [folder for folder in self.root.iterdir() if NAME.fullmatch(folder.name)]
-        for folder in (self.root, self.root / CHECKPOINTS, *models):
+        for folder in (self.root, self.root / CHECKPOINTS, self.root / CONTENTS, *models):
             for entry in _entries(folder):
                 if entry.name.startswith((DRAFT, TRASH)) and _is_old(entry):
                     logger.info("removed %s: it was left behind", entry.path)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     inspect,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import DBAPIError
@@ -99,10 +100,34 @@ TRAINERS = Table(
     Column("seen", Double, nullable=False),
 )
 
+# What each dataset that was sent is called; what it holds lies beside the models, under its SHA-256.
+DATASETS = Table(
+    "datasets",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("task", Text, nullable=False),
+    # Rows for training, validation and test.
+    Column("parts", JSON, nullable=False),
+    Column("created", Double, nullable=False),
+    Index("datasets_by_sha256", "sha256"),
+)
+
 _SCHEMA = Table("schema_version", METADATA, Column("number", Integer, nullable=False))
 
+
+def _add_datasets(connection: Connection) -> None:
+    columns = (
+        "name text not null primary key, sha256 text not null, bytes bigint not null, task text not null, "
+        "parts json not null, created double precision not null"
+    )
+    connection.execute(text(f"create table datasets ({columns})"))
+    connection.execute(text("create index datasets_by_sha256 on datasets (sha256)"))
+
+
 # What makes of a database of version 1 one of version 2, and so on. A new one gets the tables above.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_datasets,)
 
 
 class Unusable(Exception):

@@ -10,6 +10,7 @@ from pathlib import Path
 from nncore.publishing import MODEL_FILE, NAME, publish, read_facts, versions
 from service.labels import STABLE, labels_of, write_label
 from service.problems import Conflict
+from service.provenance import as_fact
 
 SHIPPED = "shipped"
 
@@ -45,7 +46,7 @@ def _bring_in(model: Path, data: bytes) -> None:
     if stable is not None and not follows:
         # Said outright, since without a label the newest version would be the stable one.
         write_label(model, STABLE, stable)
-    number = publish(model, data, origin=SHIPPED)
+    number = publish(model, data, origin=SHIPPED, **as_fact(data))
     if follows:
         write_label(model, STABLE, number)
     logger.info("brought in the shipped model %s as version %d", model.name, number)

@@ -108,7 +108,9 @@ class Settings:
     checkpoint_seconds: float = _setting(2.0, "seconds between two checkpoints of a job", **_ABOVE_ZERO)
     max_attempts: int = _setting(3, "times in a row that a job is begun and comes no further", **_POSITIVE)
     trainer_nice: int = _setting(
-        10, "niceness of trainers: 19 gives way to everything", validate=validate.Range(min=0, max=19)
+        10,
+        "niceness of trainers, and of reading datasets: 19 gives way to everything",
+        validate=validate.Range(min=0, max=19),
     )
     max_queued: int = _setting(100, "jobs that may be queued", **_POSITIVE)
     max_queued_by_client: int = _setting(20, "jobs of one client that may be queued", **_POSITIVE)
@@ -117,13 +119,20 @@ class Settings:
     max_job_seconds: int = _setting(3600, "seconds that a job may take", **_POSITIVE)
     max_job_memory: int = _setting(2 << 30, "bytes of memory that a job may take", **_POSITIVE)
     max_model: int = _setting(64 << 20, "bytes of a model file that is sent", **_POSITIVE)
+    max_dataset: int = _setting(256 << 20, "bytes of a dataset that is sent", **_POSITIVE)
+    max_dataset_seconds: int = _setting(300, "seconds that reading a dataset may take", **_POSITIVE)
+    max_dataset_memory: int = _setting(
+        2 << 30, "bytes of memory that reading a dataset may take", **_POSITIVE
+    )
     keep_versions: int = _setting(20, "versions of a model without a label that are kept", **_NOT_NEGATIVE)
     keep_jobs: int = _setting(1000, "ended jobs that are kept", **_NOT_NEGATIVE)
     keep_events: int = _setting(100, "ended jobs whose events are kept", **_NOT_NEGATIVE)
     keep_checkpoints: int = _setting(
         20, "failed or cancelled jobs whose checkpoints are kept, to try them again", **_NOT_NEGATIVE
     )
-    max_disk: int = _setting(10 << 30, "bytes of models, checkpoints and SQLite's file together", **_POSITIVE)
+    max_disk: int = _setting(
+        10 << 30, "bytes of models, datasets, checkpoints and SQLite's file together", **_POSITIVE
+    )
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)

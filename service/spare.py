@@ -1,4 +1,4 @@
-"""Folders in the store that may go: versions and checkpoints that nobody needs any more."""
+"""Folders in the store that may go: versions, checkpoints and datasets that nobody needs any more."""
 
 import os
 import shutil
@@ -6,15 +6,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from nncore.publishing import NAME, TRASH, VERSION_FILE, remove, versions
+from service.contents import contents
 from service.database import Database
+from service.datasets import remove_unneeded
 from service.history import is_shipped
 from service.jobs.job import CHECKPOINTS, QUEUED, RUNNING, SUCCEEDED
 from service.problems import Conflict
+from service.references import named, referred
 from service.schema import JOBS
 from service.versions import needed
 
@@ -104,6 +108,18 @@ def _checkpoint_remover(database: Database, folder: Path) -> Callable[[], bool]:
         return True
 
     return remove_checkpoint
+
+
+def spare_contents(database: Database, root: Path) -> Iterator[Spare]:
+    """Yield what datasets held that have lost their names, where nothing needs it: all excess."""
+    with database.reading() as connection:
+        names = named(connection)
+        nameless = [folder for folder in contents(root) if folder.name not in names]
+        needed_ones = referred(connection, root) if nameless else {}
+    for folder in nameless:
+        since = _since(folder)
+        if folder.name not in needed_ones and time.time() - since > FRESH_SECONDS:
+            yield Spare(folder, since, True, partial(remove_unneeded, database, root, folder.name))
 
 
 def _folders(root: Path) -> Iterator[Path]:

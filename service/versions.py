@@ -25,6 +25,7 @@ from service.database import Database
 from service.jobs.job import QUEUED, RUNNING
 from service.labels import labels_of, pin, read_labels
 from service.problems import Conflict, FieldError, Invalid, NotFound
+from service.provenance import as_fact
 from service.schema import JOBS
 
 UPLOADED = "uploaded"
@@ -53,7 +54,8 @@ class Versions:
                     return there, False
                 number = next_number(folder)
             # Written outside of the turn: nobody waits for the disk.
-            with drafted(folder, number, data, origin=UPLOADED) as draft, self.database.writing(turn):
+            about = {"origin": UPLOADED} | as_fact(data)
+            with drafted(folder, number, data, **about) as draft, self.database.writing(turn):
                 if there := _find(folder, data):
                     return there, False
                 # Without labels the newest version would be served, earned or not.

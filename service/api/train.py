@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import threading
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,10 +13,11 @@ from flask import Blueprint, Response, current_app, request
 
 from service import bodies, codec
 from service.callers import caller
+from service.datasets import Datasets
 from service.job_schemas import JOBS_QUERY, TRAIN_REQUEST, JobDetail, JobSummary, Plan
 from service.jobs.job import Job
 from service.jobs.ledger import Ledger, Request, is_over
-from service.jobs.plans import make_plan, read_start
+from service.jobs.plans import check_data, make_plan, read_start
 from service.jobs.queue import Queue
 from service.problems import BadBody, Busy, FieldError, Invalid
 from service.queries import query
@@ -42,12 +44,15 @@ def start() -> Response:
     job = None if asked["dry_run"] else ledger.again(wanted)
     if job is None:
         settings: Settings = current_app.extensions["settings"]
-        plan = make_plan(asked, current_app.extensions["store"], settings)
+        datasets: Datasets = current_app.extensions["datasets"]
+        plan = make_plan(asked, current_app.extensions["store"], datasets, settings)
         if asked["dry_run"]:
             checked = {"model": asked["model"]} | dataclasses.asdict(plan)
             return codec.respond({"dry_run": True} | Plan().dump(checked))
         current_app.extensions["retention"].check_room()
-        job, new = ledger.add(asked["model"], dataclasses.asdict(plan), plan.recipe["epochs"], wanted)
+        document = dataclasses.asdict(plan)
+        check = partial(check_data, datasets.root, document)
+        job, new = ledger.add(asked["model"], document, plan.recipe["epochs"], wanted, check)
         if new:
             _send(job)
     return _respond(job, 202)
@@ -102,10 +107,10 @@ def retry(job_id: str) -> Response:
     current_app.extensions["retention"].check_room()
     ledger = _ledger()
     before = ledger.get(job_id)
+    settings: Settings = current_app.extensions["settings"]
     if before.plan["start_from"]:
-        settings: Settings = current_app.extensions["settings"]
         read_start(settings.model_store / before.model, before.plan["start_from"])
-    job = ledger.retry(job_id)
+    job = ledger.retry(job_id, partial(check_data, settings.model_store, before.plan))
     _send(job)
     return _respond(job, 202)
 

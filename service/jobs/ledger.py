@@ -1,6 +1,7 @@
 """The table of jobs as those see it who ask for jobs: add, look up, cancel, retry."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +45,24 @@ class Ledger:
         self.database = database
         self.most_queued, self.most_queued_by_one = most_queued, most_queued_by_one
 
-    def add(self, model: str, plan: dict[str, Any], epochs: int, request: Request) -> tuple[Job, bool]:
+    def add(
+        self,
+        model: str,
+        plan: dict[str, Any],
+        epochs: int,
+        request: Request,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[Job, bool]:
         """Queue a job and return it, with True; or the one that the same request made before, with False.
 
-        Raises Conflict where the key was used for something else, TooMany where the queue is full.
+        `check` raises where what the job needs has gone meanwhile; once it has not, nobody removes it. Raises
+        Conflict where the key was used for something else, TooMany where the queue is full.
         """
         with self.database.writing(turn="queue") as connection:
             if before := self._same(connection, request):
                 return before, False
             self._check_room(connection, request.client)
+            check()
             job_id = secrets.token_hex(8)
             connection.execute(
                 JOBS.insert().values(
@@ -128,16 +138,17 @@ class Ledger:
             raise Conflict(f"Job {job_id} has {job.state} already; there is nothing to cancel.")
         return job
 
-    def retry(self, job_id: str) -> Job:
+    def retry(self, job_id: str, check: Callable[[], None] = lambda: None) -> Job:
         """Queue a job again that failed or was cancelled; it goes on from its last checkpoint.
 
-        Raises Conflict where it did not fail, TooMany where the queue is full.
+        `check` is as for `add`. Raises Conflict where it did not fail, TooMany where the queue is full.
         """
         with self.database.writing(turn="queue") as connection:
             job = find(connection, job_id)
             if job.state not in (FAILED, CANCELLED):
                 raise Conflict(f"Job {job_id} is {job.state}; only failed and cancelled jobs can be retried.")
             self._check_room(connection, job.client)
+            check()
             change(
                 connection,
                 JOBS.c.id == job_id,

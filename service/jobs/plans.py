@@ -14,14 +14,17 @@ import numpy as np
 
 from nncore.artifact import MOST_FILE_BYTES
 from nncore.config import from_json, to_json
-from nncore.datasets import DATASETS, Dataset, Split
-from nncore.errors import RecipeError
+from nncore.datasets import DATASETS, Dataset, Source, Split
+from nncore.errors import DatasetError, RecipeError
 from nncore.files import read_file
 from nncore.network import Network
 from nncore.publishing import MODEL_FILE, NAME, NAME_MEANING
 from nncore.recipe import Recipe, check, check_start, count_parameters, needed_memory, read_recipe
+from service.contents import content, load
+from service.datasets import Datasets
 from service.labels import STABLE
 from service.loading import Served
+from service.pinning import pin, repeated
 from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.settings import Settings
 from service.store import Store
@@ -39,7 +42,7 @@ class Plan:
     memory: int
 
 
-def make_plan(asked: dict[str, Any], store: Store, settings: Settings) -> Plan:
+def make_plan(asked: dict[str, Any], store: Store, datasets: Datasets, settings: Settings) -> Plan:
     """Return the plan for a request's fields: model, recipe, start_from, promote.
 
     Raises Invalid with a pointer to each field that is wrong, NotFound for unknown models and versions.
@@ -47,9 +50,9 @@ def make_plan(asked: dict[str, Any], store: Store, settings: Settings) -> Plan:
     model = asked["model"]
     if not NAME.fullmatch(model):
         raise Invalid([FieldError("#/model", f"must be {NAME_MEANING}")])
-    recipe = _recipe(asked.get("recipe"), model, store, settings.shipped_recipes)
+    recipe = _recipe(asked.get("recipe"), model, store, datasets, settings.shipped_recipes)
     _check_limit("epochs", recipe.epochs, settings.max_epochs, "epochs")
-    data = outline(recipe.dataset)
+    data = outline(datasets.root, recipe.dataset)
     with _pointing():
         check(recipe, data)
         parameters, memory = count_parameters(recipe, data), needed_memory(recipe, data)
@@ -69,10 +72,31 @@ def make_plan(asked: dict[str, Any], store: Store, settings: Settings) -> Plan:
     )
 
 
+def outline(root: Path, dataset: str | Source) -> Dataset:
+    """Return a dataset with arrays of the right shapes and dtypes that take no memory: all one zero.
+
+    Raises Conflict where it is not here any more.
+    """
+    try:
+        # A stored one takes milliseconds, and which of them will be asked for again nobody knows.
+        return _built_in(dataset) if isinstance(dataset, str) else _outlined(load(root, dataset))
+    except DatasetError as error:
+        raise Conflict(f"It cannot be trained: {error}.") from None
+
+
+def check_data(root: Path, plan: dict[str, Any]) -> None:
+    """Raise Conflict where the data of a plan have been deleted."""
+    dataset = plan["recipe"]["dataset"]
+    if isinstance(dataset, dict) and content(root, dataset["sha256"]) is None:
+        raise Conflict(f"The dataset {dataset['name']!r} has been deleted: send it again, as it was.")
+
+
 @functools.cache
-def outline(name: str) -> Dataset:
-    """Return a dataset with arrays of the right shapes and dtypes that take no memory: all one zero."""
-    dataset = DATASETS[name]()
+def _built_in(name: str) -> Dataset:
+    return _outlined(DATASETS[name]())
+
+
+def _outlined(dataset: Dataset) -> Dataset:
     train, validation, test = map(_hollow, (dataset.train, dataset.validation, dataset.test))
     return dataclasses.replace(dataset, train=train, validation=validation, test=test)
 
@@ -84,21 +108,24 @@ def _hollow(split: Split) -> Split:
     return Split(inputs, targets)
 
 
-def _recipe(asked: Any, model: str, store: Store, shipped: Path) -> Recipe:
+def _recipe(asked: Any, model: str, store: Store, datasets: Datasets, shipped: Path) -> Recipe:
     if asked is None:
-        return _repeated(model, store)
+        return _repeated(model, store, datasets.root)
     if isinstance(asked, str):
         return _shipped(asked, shipped)
+    if "dataset" in asked:
+        asked = asked | {"dataset": pin(asked["dataset"], datasets)}
     with _pointing():
         return from_json(Recipe, asked)
 
 
-def _repeated(model: str, store: Store) -> Recipe:
+def _repeated(model: str, store: Store, root: Path) -> Recipe:
     try:
-        return from_json(Recipe, store.get(model, STABLE).predictor.card.recipe)
+        card = store.get(model, STABLE).predictor.card
     except NotFound as problem:
         text = f"is missing, and there is no stable version whose recipe could be repeated. {problem.detail}"
         raise Invalid([FieldError("#/recipe", text)]) from None
+    return repeated(card, root)
 
 
 def _shipped(name: str, folder: Path) -> Recipe:

@@ -21,6 +21,7 @@ def publish_once(
     between the two leaves one version, not two. Raises LeaseLost.
     """
     turn = f"versions:{job.model}"
+    about = {"job": job.id, "seconds": round(seconds, 1), "dataset": job.plan["dataset"]["sha256"]}
     while True:
         with database.writing(turn) as connection:
             number = leases.hold(connection, job).version
@@ -30,7 +31,7 @@ def publish_once(
         if read_facts(model / str(number)).get("job") == job.id:
             return number
         with (
-            drafted(model, number, data, job=job.id, seconds=round(seconds, 1)) as draft,
+            drafted(model, number, data, **about) as draft,
             database.writing(turn) as connection,
         ):
             leases.hold(connection, job)

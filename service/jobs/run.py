@@ -10,10 +10,10 @@ from sqlalchemy.exc import OperationalError
 from nncore.artifact import describe, from_bytes, to_bytes
 from nncore.checkpoints import Checkpoints
 from nncore.config import from_json
-from nncore.datasets import load_dataset
 from nncore.errors import TrainingError
 from nncore.publishing import read_facts
 from nncore.recipe import Recipe, StartFrom, Trained, run
+from service.contents import load
 from service.database import Database
 from service.jobs.heart import Heart
 from service.jobs.job import CHECKPOINTS
@@ -56,9 +56,9 @@ class Run:
     def _train(self) -> Trained:
         plan = self.job.plan
         recipe = from_json(Recipe, plan["recipe"])
-        found = load_dataset(recipe.dataset).sha256
-        if found != plan["dataset"]["sha256"]:
-            raise TrainingError(f"the dataset {recipe.dataset} is not the one that the job was accepted with")
+        dataset = load(self.settings.model_store, recipe.dataset, verify=True)
+        if dataset.sha256 != plan["dataset"]["sha256"]:
+            raise TrainingError(f"the dataset {dataset.name} is not the one that the job was accepted with")
         return run(
             recipe,
             [self.progress],
@@ -66,6 +66,7 @@ class Run:
             measure_test=False,
             checkpoints=self.checkpoints,
             start_from=self._start(plan["start_from"]),
+            dataset=dataset,
         )
 
     def _start(self, start: dict[str, Any] | None) -> StartFrom | None:

@@ -39,12 +39,38 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(database)
-    monkeypatch.setattr(schema, "MIGRATIONS", (add_a_column,))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, add_a_column))
 
     migrate(database)
     migrate(database)
 
     assert "mood" in columns(database, "jobs")
+
+
+def described(database: Database, table: str) -> tuple[object, ...]:
+    with database.reading() as connection:
+        inspected = inspect(connection)
+        return (
+            [(c["name"], c["nullable"]) for c in inspected.get_columns(table)],
+            inspected.get_pk_constraint(table)["constrained_columns"],
+            sorted(str(index["column_names"]) for index in inspected.get_indexes(table)),
+        )
+
+
+def test_a_database_of_the_first_version_gets_the_tables_that_a_new_one_has(database: Database) -> None:
+    first = ("jobs", "job_events", "label_moves", "trainers", "schema_version")
+    later = sorted(METADATA.tables.keys() - {*first})
+    migrate(database)
+    new = [described(database, table) for table in later]
+    with database.writing() as connection:
+        for table in later:
+            connection.execute(text(f"drop table {table}"))
+        connection.execute(text("update schema_version set number = 1"))
+
+    migrate(database)
+
+    assert "datasets" in later
+    assert [described(database, table) for table in later] == new
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(
@@ -55,7 +81,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         raise RuntimeError("half-way")
 
     migrate(database)
-    monkeypatch.setattr(schema, "MIGRATIONS", (fail,))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, fail))
 
     with pytest.raises(RuntimeError, match="half-way"):
         migrate(database)
@@ -66,11 +92,15 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 def test_a_database_of_a_newer_version_is_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "MIGRATIONS", (add_a_column,))
+    known = schema.MIGRATIONS
+    monkeypatch.setattr(schema, "MIGRATIONS", (*known, add_a_column))
     migrate(database)
-    monkeypatch.setattr(schema, "MIGRATIONS", ())
+    monkeypatch.setattr(schema, "MIGRATIONS", known)
 
-    with pytest.raises(Unusable, match="has schema 2, this nnserve knows up to 1: upgrade it"):
+    newest = 1 + len(known)
+    with pytest.raises(
+        Unusable, match=f"has schema {newest + 1}, this nnserve knows up to {newest}: upgrade it"
+    ):
         migrate(database)
 
 
