@@ -9,19 +9,36 @@ from typing import Any, Literal
 import numpy as np
 
 from nncore.artifact import Card
-from nncore.errors import PictureError
+from nncore.columns import encode_rows
+from nncore.errors import PictureError, RowError
 from nncore.images import decode_picture
 from service.problems import MOST_ERRORS, FieldError, Invalid
+from service.schemas import pointer_to
 from service.settings import Settings
 
+# Characters of the names of columns that an error lists.
+MOST_NAMES = 500
 Numbers = np.ndarray[Any, np.dtype[Any]]
+
+
+def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
+    """Return rows by column name as inputs (N, width)."""
+    _check_rows(rows, settings)
+    if not card.input.columns:
+        raise Invalid([FieldError("#/inputs/0", "must be an array: this model has no columns with names")])
+    try:
+        return encode_rows(card.input.columns, rows)
+    except RowError as error:
+        raise Invalid(
+            [FieldError(_pointer_into(row, name), text) for row, name, text in error.mistakes]
+        ) from None
 
 
 def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
     """Return inputs (N, …) in the network's shape, each number in the range that the card declares."""
-    if len(inputs) > settings.max_rows:
-        text = f"has {len(inputs):,} examples; one request takes at most {settings.max_rows:,}"
-        raise Invalid([FieldError("#/inputs", text)])
+    _check_rows(inputs, settings)
+    if categorical := [column.name for column in card.input.columns if column.categories]:
+        raise Invalid([FieldError("#/inputs/0", _by_name(categorical))])
     shaped = _shaped(inputs, card.architecture.input_shape)
     if card.input.range is not None:
         # In the caller's shape, which the pointers speak of.
@@ -62,6 +79,22 @@ def from_pictures(card: Card, files: Sequence[bytes], pointer: str, settings: Se
     if errors:
         raise Invalid(errors)
     return inputs
+
+
+def _check_rows(inputs: Sequence[Any] | Numbers, settings: Settings) -> None:
+    if len(inputs) > settings.max_rows:
+        text = f"has {len(inputs):,} examples; one request takes at most {settings.max_rows:,}"
+        raise Invalid([FieldError("#/inputs", text)])
+
+
+def _pointer_into(row: int, column: str) -> str:
+    return pointer_to(column, f"#/inputs/{row}") if column else f"#/inputs/{row}"
+
+
+def _by_name(categorical: Sequence[str]) -> str:
+    names = ", ".join(categorical)
+    names = names if len(names) <= MOST_NAMES else f"{names[:MOST_NAMES]} …"
+    return f'must be an object by column name, {{"{categorical[0]}": "…", …}}: of texts are {names}'
 
 
 def _check_count(pictures: Sequence[Any], pointer: str, settings: Settings) -> None:

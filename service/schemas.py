@@ -119,6 +119,8 @@ def load_predict(body: bytes) -> dict[str, Any]:
         raise BadBody(f"The body is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise Invalid([FieldError("#", 'must be an object like {"model": "xor", "inputs": [[0, 1]]}')])
+    if _are_rows(data.get("inputs")):
+        return load_rows(data)
     if not _only_numbers(body, data) and isinstance(data.get("inputs"), list):
         found = complaints(data["inputs"])
         if found:
@@ -127,6 +129,18 @@ def load_predict(body: bytes) -> dict[str, Any]:
     if ("inputs" in request) == ("images" in request):
         raise Invalid([FieldError("#", "must have either inputs (arrays) or images (base64 pictures)")])
     return request
+
+
+def load_rows(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a prediction's request whose inputs are objects, as `rows`, which a model's columns check."""
+    if "images" in data:
+        raise Invalid([FieldError("#", "must have either inputs or images (base64 pictures)")])
+    rows = data.pop("inputs")
+    return load(PREDICT_FORM, data) | {"rows": rows}
+
+
+def _are_rows(inputs: Any) -> bool:
+    return type(inputs) is list and bool(inputs) and type(inputs[0]) is dict
 
 
 def load(schema: Schema, data: Any) -> dict[str, Any]:

@@ -33,6 +33,8 @@ def _from_json() -> Response:
     settings: Settings = current_app.extensions["settings"]
     asked = load_predict(bodies.read(settings.max_body))
     served = _served(asked)
+    if "rows" in asked:
+        return _answer(served, inputs.from_rows(served.predictor.card, asked["rows"], settings))
     if "inputs" in asked:
         return _answer(served, inputs.from_arrays(served.predictor.card, asked["inputs"], settings))
     return _answer(served, inputs.from_base64(served.predictor.card, asked["images"], settings))
