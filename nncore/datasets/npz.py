@@ -1,22 +1,27 @@
 """Arrays from NumPy's zip format, and from a pair of IDX files."""
 
 import math
+import warnings
 import zipfile
-import zlib
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
+from nncore.config import shorten
 from nncore.datasets.arrays import dataset_of
 from nncore.datasets.dataset import Dataset
 from nncore.datasets.identity import file_sha256, identity
 from nncore.datasets.idx import gunzip, read_idx
 from nncore.datasets.room import check_room, room
 from nncore.datasets.sources import CLASSIFICATION, Idx, Npz
+from nncore.datasets.zips import damage, open_zip
 from nncore.errors import DatasetError
 from nncore.files import read_file
-from nncore.types import Array
+from nncore.types import Array, Shape
+
+DType = np.dtype[Any]
 
 GZIP = b"\x1f\x8b"
 # What an array takes while it becomes a dataset: as it is read, as float32, and divided.
@@ -27,11 +32,8 @@ def read_npz(source: Npz) -> Dataset:
     """Return the dataset in an NPZ file; raises DatasetError where it is none, or holds pickled objects."""
     path = Path(source.path)
     sha256 = identity(source, [file_sha256(path)])
-    try:
-        with zipfile.ZipFile(path) as file:
-            inputs, targets = (_member(file, path, name) for name in (source.inputs, source.targets))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DatasetError(f"{path.name}: is no whole NPZ file: {error}") from None
+    with open_zip(path) as file:
+        inputs, targets = (_member(file, path.name, name) for name in (source.inputs, source.targets))
     return dataset_of(
         path.stem,
         sha256,
@@ -61,32 +63,37 @@ def read_idx_pair(source: Idx) -> Dataset:
     )
 
 
-def _member(file: zipfile.ZipFile, path: Path, name: str) -> Array:
+def _member(file: zipfile.ZipFile, path: str, name: str) -> Array:
     """Return one array; what it claims to be is checked before memory is taken for it."""
-    place = f"{path.name}, array {name!r}"
+    place = f"{path}, array {shorten(name)}"
     try:
         info = file.getinfo(f"{name}.npy")
     except KeyError:
-        known = ", ".join(repr(other.removesuffix(".npy")) for other in file.namelist()[:20])
-        raise DatasetError(f"{path.name}: has no array {name!r}, only {known}") from None
-    check_room(COPIES * info.file_size, place)
-    with file.open(info) as member:
-        try:
-            version = npy.read_magic(member)
-            read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-            if read_header is None:
-                raise DatasetError(f"{place}: is in version {version} of NumPy's format, which is not read")
-            shape, fortran, dtype = read_header(member)
-        except ValueError as error:
-            raise DatasetError(f"{place}: is no array: {error}") from None
-        if dtype.hasobject or dtype.kind not in "biufU":
-            raise DatasetError(f"{place}: holds {dtype.name}; numbers and texts are read, no objects")
+        known = ", ".join(shorten(other.removesuffix(".npy")) for other in file.namelist()[:20])
+        raise DatasetError(f"{path}: has no array {shorten(name)}, only {known or 'nothing'}") from None
+    check_room(info.file_size, place)
+    with damage(place), file.open(info) as member:
+        shape, fortran, dtype = _read_header(member, place)
         size, there = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
-        if size != there:
+        if size != there or min(shape, default=1) < 0:
             raise DatasetError(f"{place}: has {there:,} bytes where {shape} of {dtype.name} need {size:,}")
-        data = member.read()
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array.astype(dtype.newbyteorder("=")))
+        is_kept = dtype == np.uint8 or dtype.kind == "U"
+        check_room(COPIES * (size if is_kept else max(size, 4 * math.prod(shape))), place)
+        array = np.frombuffer(member.read(), dtype).reshape(shape, order="F" if fortran else "C")
+        return array.astype(dtype.newbyteorder("="), order="C")
+
+
+def _read_header(member: IO[bytes], place: str) -> tuple[Shape, bool, DType]:
+    version = npy.read_magic(member)
+    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if read_header is None:
+        raise DatasetError(f"{place}: is in version {version} of NumPy's format, which is not read")
+    with warnings.catch_warnings(action="ignore"):
+        # That a header was written by Python 2 takes nothing from it.
+        shape, fortran, dtype = read_header(member)
+    if dtype.kind not in "biufU":
+        raise DatasetError(f"{place}: holds {dtype.name}; numbers and texts are read, no objects")
+    return shape, fortran, dtype
 
 
 def _idx(path: Path) -> Array:

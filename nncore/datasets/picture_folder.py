@@ -3,7 +3,7 @@
 import hashlib
 import stat
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +12,14 @@ from typing import Literal
 
 import numpy as np
 
+from nncore.columns import text_problem
+from nncore.config import shorten
 from nncore.datasets.arrays import dataset_of
 from nncore.datasets.dataset import Dataset
 from nncore.datasets.identity import identity
 from nncore.datasets.room import check_room
 from nncore.datasets.sources import CLASSIFICATION, Pictures
+from nncore.datasets.zips import damage, open_zip
 from nncore.errors import DatasetError, PictureError
 from nncore.files import read_file
 from nncore.pictures import resize_picture
@@ -56,9 +59,8 @@ def read_pictures(source: Pictures) -> Dataset:
     if source.channels == 2:
         raise DatasetError(f"{source.path}: channels must be 1 (grey) or 3 (colour), not 2")
     name = Path(source.path).name.removesuffix(".zip")
-    with _entries(source.path) as entries:
-        if not entries:
-            raise DatasetError(f"{name}: holds no pictures in folders: a folder a class is expected")
+    with _entries(Path(source.path)) as entries:
+        _check_entries(name, entries)
         files, grey = _look_at(entries)
         sha256 = identity(source, files)
         channels: Literal[1, 3] = 1 if source.channels == 1 or (source.channels is None and grey) else 3
@@ -122,33 +124,31 @@ def _placed(entry: Entry) -> Iterator[None]:
 
 
 @contextmanager
-def _entries(path: str) -> Iterator[list[Entry]]:
+def _entries(path: Path) -> Iterator[list[Entry]]:
     """Give all pictures, in order of their classes and names."""
-    folder = Path(path)
-    if folder.is_dir():
-        yield _in_folder(folder)
+    if path.is_dir():
+        yield _in_folder(path)
         return
-    try:
-        with zipfile.ZipFile(folder) as file:
-            yield _in_zip(file, folder.name)
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DatasetError(f"{folder.name}: is neither a folder nor a whole zip file: {error}") from None
+    with open_zip(path) as file:
+        yield _in_zip(file, path.name)
 
 
 def _in_folder(folder: Path) -> list[Entry]:
-    entries = []
-    for path in sorted(folder.glob("*/*")):
-        if _is_litter(path.relative_to(folder).parts):
-            continue
-        if path.is_dir():
-            raise DatasetError(f"{path}: is a folder inside a class's folder, which holds pictures alone")
-        entries.append(Entry(path.parent.name, path.name, _file_reader(path)))
-    return _checked(folder.name, entries)
+    labels = _listed(folder)
+    return [Entry(label.name, path.name, _reader(path)) for label in labels for path in _listed(label)]
 
 
-def _file_reader(path: Path) -> Callable[[], bytes]:
+def _listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, litter left out, in order; raises DatasetError where it is none."""
+    try:
+        return sorted(path for path in folder.iterdir() if not _is_litter([path.name]))
+    except NotADirectoryError:
+        raise DatasetError(f"{folder}: does not lie in a folder that is its class") from None
+    except OSError as error:
+        raise DatasetError(f"{folder}: {error.strerror}") from None
+
+
+def _reader(path: Path) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
             return read_file(path, MOST_BYTES)
@@ -180,17 +180,29 @@ def _in_zip(file: zipfile.ZipFile, name: str) -> list[Entry]:
         if len(parts) != 2 + inside:
             raise DatasetError(f"{name}: {info.filename[:200]!r} does not lie in a folder that is its class")
         entries.append(Entry(parts[-2], parts[-1], _member_reader(file, info)))
-    return _checked(name, sorted(entries, key=lambda entry: (entry.label, entry.name)))
+    return sorted(entries, key=lambda entry: (entry.label, entry.name))
 
 
 def _member_reader(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
-    return lambda: file.read(info)
+    def read() -> bytes:
+        with damage(info.filename[:200]):
+            return file.read(info)
+
+    return read
 
 
-def _checked(name: str, entries: list[Entry]) -> list[Entry]:
+def _check_entries(name: str, entries: Sequence[Entry]) -> None:
+    if not entries:
+        raise DatasetError(f"{name}: holds no pictures in folders: a folder a class is expected")
     if len(entries) > MOST_PICTURES:
         raise DatasetError(f"{name}: holds {len(entries):,} pictures; at most {MOST_PICTURES:,} are taken")
-    return entries
+    places = Counter((entry.label, entry.name) for entry in entries)
+    (label, file), times = places.most_common(1)[0]
+    if times > 1:
+        raise DatasetError(f"{name}: has {label[:200]}/{file[:200]} more than once")
+    for entry in entries:
+        if problem := text_problem(entry.label):
+            raise DatasetError(f"{name}: the folder {shorten(entry.label)} {problem}")
 
 
 def _is_litter(parts: Sequence[str]) -> bool:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
-from nncore.columns import MOST_COLUMNS, Column
+from nncore.columns import MOST_COLUMNS, Column, columns_problem
 from nncore.config import entries, from_json, number, tagged, to_json
 from nncore.datasets.dataset import Dataset, Split
 from nncore.datasets.targets import MOST_CLASSES
+from nncore.datasets.zips import damage
 from nncore.errors import DatasetError, RecipeError
 from nncore.files import open_regular, read_file, sync_folder, write_synced
 from nncore.preprocessing import PICTURES, Picture
@@ -65,11 +67,17 @@ def read_description(folder: Path) -> Description:
     """Return what a folder says of itself; raises DatasetError where it says nothing that can be read."""
     try:
         data = json.loads(read_file(folder / DESCRIPTION, MOST_DESCRIPTION))
-        return from_json(Description, data)
+        description = from_json(Description, data)
     except OSError as error:
         raise DatasetError(f"{folder.name}: {DESCRIPTION}: {error.strerror}") from None
     except (ValueError, RecursionError, RecipeError) as error:
         raise DatasetError(f"{folder.name}: {DESCRIPTION}: {error}") from None
+    problem = columns_problem(description.columns)
+    if description.input_range is not None and len(description.input_range) != 2:
+        problem = "input_range: must be two numbers"
+    if problem:
+        raise DatasetError(f"{folder.name}: {DESCRIPTION}: {problem}")
+    return description
 
 
 def read_stored(folder: Path, name: str, *, verify: bool = False) -> Dataset:
@@ -111,13 +119,8 @@ def _save(path: Path, array: Array) -> None:
 
 
 def _mapped(path: Path) -> Array:
-    try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise DatasetError(f"{path.parent.name}: {path.name}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise DatasetError(f"{path.parent.name}: {path.name}: {error}") from None
-    return array
+    with damage(f"{path.parent.name}: {path.name}"):
+        return open_memmap(path, mode="r")
 
 
 def _sha256(path: Path) -> str:
