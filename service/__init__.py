@@ -18,7 +18,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from service import errors, observe
-    from service.api import datasets, health, models, predict, train, versions
+    from service.api import datasets, health, models, predict, train, v2, v2_repository, versions
     from service.database import Database, parse_url
     from service.datasets import Datasets
     from service.jobs.ledger import Ledger
@@ -29,6 +29,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from service.seeding import seed
     from service.settings import read_settings
     from service.store import Store
+    from service.v2.statistics import Statistics
     from service.versions import Versions
 
     settings = settings or read_settings()
@@ -56,8 +57,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["datasets"] = Datasets(database, settings.model_store)
     app.extensions["dataset_seats"] = threading.BoundedSemaphore(datasets.UPLOADS_AT_ONCE)
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
+    app.extensions["v2_statistics"] = Statistics()
     errors.init_app(app)
-    for view in (predict, models, versions, train, datasets, health):
+    for view in (predict, models, versions, train, datasets, v2, v2_repository, health):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
     return app

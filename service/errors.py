@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 MOST_DETAIL = 1000
+# The Open Inference Protocol stands below it.
+V2 = "/v2"
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +26,17 @@ logger = logging.getLogger(__name__)
 def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Any = None
 ) -> Response:
-    """Return the problem document as the response to the request at hand, of which no more is read."""
+    """Return the problem document as the response to the request at hand, of which no more is read.
+
+    Below /v2 an error has the form of the protocol that is spoken there.
+    """
     codec.discard_rest(request.environ)
+    if request.path == V2 or request.path.startswith(f"{V2}/"):
+        # Its clients know what is wrong with a request as 400 alone.
+        status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+        answer = codec.respond({"error": detail[:MOST_DETAIL]}, int(status))
+        answer.headers.update(headers or {})
+        return answer
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -46,6 +46,11 @@ class Entry:
     failures: Mapping[int, str]
     broken: str = ""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer. Where nothing was promoted yet, it owes nobody an answer."""
+        return self.stable is not None or not (STABLE in self.labels or self.broken)
+
     def complaints(self) -> dict[str, str]:
         """Return what is wrong with it: why by version, and by labels.json."""
         labels = {LABELS_FILE: self.broken} if self.broken else {}
@@ -121,6 +126,19 @@ class Store:
                 return entry
         known = ", ".join(self.names()) or "none yet"
         raise NotFound(f"There is no model {model[:100]!r}; the models are: {known[:500]}.")
+
+    def reload(self, model: str) -> Entry:
+        """Read a model's labelled versions from the disk anew, and return what is known of it then.
+
+        A version in memory goes on serving where its file does not pass any more. Raises NotFound.
+        """
+        self.entry(model, at_once=True)
+        with self._lock:
+            numbers, stamp, before = self._numbers(model), self._stamp(model), self._entries.get(model)
+            if before is not None and numbers:
+                anew = replace(before, loaded={}, numbers=numbers)
+                self._entries[model] = self._look_anew(model, anew, stamp, numbers, settled=False)
+        return self.entry(model)
 
     def names(self) -> list[str]:
         """Return the names of all models that have a version, in order."""

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol (V2): requests and answers as tensors. Nothing here knows of Flask."""
