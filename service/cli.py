@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli_datasets import datasets
 from service.cli_models import models
 from service.client import Client, ClientError
 
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(datasets)
 
 
 class _WithSettings(click.Command):

@@ -8,7 +8,7 @@ import click
 
 from service.client import Client, ClientError
 
-_url = click.option("--url", envvar="NNSERVE_URL", default="http://127.0.0.1:8000", show_default=True)
+url_option = click.option("--url", envvar="NNSERVE_URL", default="http://127.0.0.1:8000", show_default=True)
 
 
 @click.group()
@@ -17,10 +17,10 @@ def models() -> None:
 
 
 @models.command("list")
-@_url
+@url_option
 def list_models(url: str) -> None:
     """Print a line a model: its name, what each label points to, and its versions."""
-    with _asking(url) as client:
+    with asking(url) as client:
         for model in client.models():
             labels = ", ".join(f"{label} {number}" for label, number in sorted(model["labels"].items()))
             click.echo(f"{model['model']}\t{labels or '-'}\t{', '.join(map(str, model['versions']))}")
@@ -36,10 +36,10 @@ def list_models(url: str) -> None:
     show_default=True,
     help="When it becomes what is served by default.",
 )
-@_url
+@url_option
 def import_model(file: Path, model: str, promote: str, url: str) -> None:
     """Publish a model FILE that was trained elsewhere as the next version of a model."""
-    with _asking(url) as client:
+    with asking(url) as client:
         answer = client.upload(model, file, promote=promote)
     promotion = answer["promotion"]
     what = "promoted" if promotion["promoted"] else "not promoted"
@@ -50,10 +50,10 @@ def import_model(file: Path, model: str, promote: str, url: str) -> None:
 @click.argument("model")
 @click.argument("version")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@_url
+@url_option
 def export_model(model: str, version: str, file: Path, url: str) -> None:
     """Write the model file of a VERSION, a number or a label, to FILE."""
-    with _asking(url) as client:
+    with asking(url) as client:
         sha256 = client.download(model, version, file)
     click.echo(f"{sha256}  {file}")
 
@@ -62,16 +62,17 @@ def export_model(model: str, version: str, file: Path, url: str) -> None:
 @click.argument("model")
 @click.argument("version")
 @click.option("--label", default="stable", show_default=True, help="The label to move.")
-@_url
+@url_option
 def promote(model: str, version: str, label: str, url: str) -> None:
     """Point a label at a VERSION, a number or another label: forward, or back."""
-    with _asking(url) as client:
+    with asking(url) as client:
         answer = client.promote(model, version, label)
     click.echo(f"{model} {label}: version {answer['version']}")
 
 
 @contextmanager
-def _asking(url: str) -> Iterator[Client]:
+def asking(url: str) -> Iterator[Client]:
+    """Give a client whose errors end the command with their message."""
     try:
         with Client(url) as client:
             yield client

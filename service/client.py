@@ -15,8 +15,12 @@ from urllib.parse import quote
 
 import requests
 
+from service.sending import Form
+
 # Seconds to connect, and between two bytes of an answer.
 TIMEOUT = (3.05, 30.0)
+# The second of them for a dataset, which is read before it is answered.
+READING_SECONDS = 600.0
 _BINARY = "application/octet-stream"
 
 
@@ -249,6 +253,43 @@ class Client:
             if page["next"] is None:
                 return
 
+    def upload_dataset(
+        self, name: str, path: str | Path | tuple[str | Path, str | Path], **options: Any
+    ) -> dict[str, Any]:
+        """Send a CSV, NPZ or zip file, or the two of an IDX pair, as a dataset; return what it holds.
+
+        `options` say how it is read, `target="species", ignore=["id"]` say: docs/datasets.md. A name that is
+        there already stands for the new content from then on.
+        """
+        paths = {"file": path} if isinstance(path, (str, Path)) else {"inputs": path[0], "targets": path[1]}
+        form = Form(
+            [("name", name), *_fields(options)], {field: Path(path) for field, path in paths.items()}
+        )
+        headers = {"Content-Type": form.content_type}
+        timeout = (TIMEOUT[0], READING_SECONDS)
+        return self._call("POST", "/datasets", "sha256", data=form, headers=headers, timeout=timeout)
+
+    def datasets(self) -> Iterator[dict[str, Any]]:
+        """Yield the datasets in the order of their names, each with its rows and SHA-256."""
+        query: dict[str, Any] = {"cursor": None}
+        while True:
+            page = self._call("GET", "/datasets", "datasets", params=query)
+            yield from page["datasets"]
+            query["cursor"] = page["next"]
+            if page["next"] is None:
+                return
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return what a dataset holds, and in `recipe` one to begin with."""
+        return self._call("GET", f"/datasets/{_segment(name)}", "sha256")
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete a dataset that no job and no version needs."""
+        where = f"/datasets/{_segment(name)}"
+        response = self._send("DELETE", where)
+        if not response.ok:
+            raise _refusal(response, where)
+
     def _call(self, method: str, path: str, expected: str, **body: Any) -> dict[str, Any]:
         """Return the answer, which must have the expected field: somebody else may listen at the address."""
         response = self._send(method, path, **body)
@@ -265,7 +306,7 @@ class Client:
 
     def _send(self, method: str, path: str, **how: Any) -> requests.Response:
         try:
-            return self._session.request(method, self.url + path, timeout=self.timeout, **how)
+            return self._session.request(method, self.url + path, **{"timeout": self.timeout, **how})
         except requests.Timeout as error:
             raise Unreachable(f"no answer from {self.url} in time ({self.timeout} s)") from error
         except requests.ConnectionError as error:
@@ -318,6 +359,14 @@ def _plain(value: Any) -> Any:
     if not hasattr(value, "tolist"):
         raise TypeError(f"inputs must be numbers in lists or arrays, not {type(value).__name__}")
     return value.tolist()
+
+
+def _fields(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield options as the fields of a form: several for a list, none for None."""
+    for name, value in options.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if one is not None:
+                yield name, str(one).lower() if isinstance(one, bool) else str(one)
 
 
 def _version(model: str, version: int | str) -> str:

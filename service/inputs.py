@@ -23,9 +23,9 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
     """Return rows by column name as inputs (N, width)."""
-    _check_rows(rows, settings)
     if not card.input.columns:
         raise Invalid([FieldError("#/inputs/0", "must be an array: this model has no columns with names")])
+    _check_rows(rows, settings)
     try:
         return encode_rows(card.input.columns, rows)
     except RowError as error:

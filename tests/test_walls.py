@@ -189,10 +189,12 @@ SERVICE = [
     "service.api.v2_repository",
     "service.api.versions",
     "service",
+    "service.sending",
     "service.client",
     "service.alive",
     "service.supervisor",
     "service.cli_models",
+    "service.cli_datasets",
     "service.cli",
 ]
 

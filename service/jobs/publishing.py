@@ -9,6 +9,7 @@ from service.database import Database
 from service.jobs.job import CANCELLED, Job
 from service.jobs.leases import Leases
 from service.labels import labels_of, pin
+from service.provenance import as_fact
 from service.schema import JOBS
 
 
@@ -21,7 +22,7 @@ def publish_once(
     between the two leaves one version, not two. Raises LeaseLost.
     """
     turn = f"versions:{job.model}"
-    about = {"job": job.id, "seconds": round(seconds, 1), "dataset": job.plan["dataset"]["sha256"]}
+    about = {"job": job.id, "seconds": round(seconds, 1)} | as_fact(data)
     while True:
         with database.writing(turn) as connection:
             number = leases.hold(connection, job).version
