@@ -107,7 +107,7 @@ def cases(kind, dtypes=(np.float64,)):
 
 every_kind = pytest.mark.parametrize("kind", sorted(LAYERS))
 # Of each of a dozen kinds.
-some = settings(max_examples=40)
+some = settings(max_examples=25)
 BOTH = (np.float32, np.float64)
 
 

@@ -60,7 +60,7 @@ HUNGRY = {
     "digits": shipped("digits") | {"epochs": 1},
     "a large network": wide(1500, epochs=1),
     # Long enough for what is done every 128 steps.
-    "a large network with l2": wide(1500, epochs=8, l2=0.01),
+    "a large network with l2": wide(700, epochs=8, l2=0.01),
     "a large network without momentum": wide(1500, epochs=1, optimizer={"type": "sgd"}),
     "an ensemble": together(wide(700, epochs=1)),
     "an ensemble of large batches": together(wide(300, epochs=1, batch_size=640)),
@@ -87,7 +87,8 @@ def peak_of(recipe):
 
 
 @pytest.mark.parametrize("data", HUNGRY.values(), ids=HUNGRY)
-def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(data):
+def test_the_memory_that_a_run_needs_is_estimated_from_above_and_not_by_far(monkeypatch, data):
+    few_digits(monkeypatch, 5000)
     recipe = read_recipe(json.dumps(data))
     estimate = needed_memory(recipe, DATASETS[recipe.dataset]())
     run(override(plain(), {"epochs": 1}))
@@ -149,7 +150,7 @@ def test_fitting_a_wide_tables_steps_is_part_of_the_estimate(monkeypatch):
 
 
 def test_checkpoints_and_a_resume_need_no_more_memory(tmp_path):
-    recipe = read_recipe(json.dumps(wide(1000, epochs=3)))
+    recipe = read_recipe(json.dumps(wide(500, epochs=3)))
     estimate = needed_memory(recipe, DATASETS["exam"]())
     tracemalloc.start()
     killed(recipe, tmp_path, batches=45)
