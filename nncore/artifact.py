@@ -16,7 +16,7 @@ import safetensors.numpy
 
 import nncore
 from nncore import ops
-from nncore.columns import MOST_COLUMNS, Column, columns_problem, width_of
+from nncore.columns import LARGEST, MOST_COLUMNS, Column, columns_problem, width_of
 from nncore.config import canonical, choice, entries, from_json, number, quiet, tagged, to_json
 from nncore.datasets import Dataset
 from nncore.errors import ArtifactError, RecipeError
@@ -165,10 +165,10 @@ def questions(dataset: Dataset) -> Array:
         return dataset.validation.inputs[:KNOWN_ANSWERS]
     some = dataset.train.inputs[:ENOUGH_ROWS].astype(np.float64)
     noise = stream(0, "questions").normal(size=(KNOWN_ANSWERS, *some.shape[1:]))
-    made_up: Array = (some.mean(axis=0) + some.std(axis=0) * noise).astype(np.float32)
+    made_up: Array = some.mean(axis=0) + some.std(axis=0) * noise
     if dataset.input_range is not None:
-        made_up = made_up.clip(*dataset.input_range).round().astype(dataset.train.inputs.dtype)
-    return made_up
+        return made_up.clip(*dataset.input_range).round().astype(dataset.train.inputs.dtype)
+    return made_up.clip(-LARGEST, LARGEST).astype(np.float32)
 
 
 def known_answers(network: Network, steps: Sequence[Step], inputs: Array, kind: str) -> KnownAnswers:

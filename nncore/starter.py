@@ -1,5 +1,7 @@
 """A recipe to begin with, for a dataset that nobody has trained on yet."""
 
+import numpy as np
+
 from nncore.convolution import Conv2D
 from nncore.datasets import Dataset, Source
 from nncore.layers import Dense, Flatten, Layer, ReLU
@@ -18,12 +20,14 @@ def starter(dataset: Dataset, source: str | Source) -> Recipe:
     """Return a plain recipe for a dataset: small, quick, and good enough to be improved on.
 
     A table gets its columns standardised and one hidden layer; pictures two convolutions, or where they are
-    small a hidden layer. It ends early where validation no longer improves.
+    small a hidden layer; what is neither is divided by the largest number in it. It ends early where
+    validation no longer improves.
     """
     shape = dataset.train.inputs.shape[1:]
     outputs = len(dataset.labels) or dataset.train.targets.shape[1]
     is_picture = dataset.picture is not None
-    steps: tuple[Step, ...] = (Scale(255.0),) if is_picture else (Standardize(),) if len(shape) == 1 else ()
+    largest = 255.0 if is_picture else float(np.abs(dataset.train.inputs).max()) or 1.0
+    steps: tuple[Step, ...] = (Standardize(),) if len(shape) == 1 else (Scale(largest),)
     if is_picture and min(shape[:2]) >= SMALLEST_FOR_CONVOLUTION:
         body: tuple[Layer, ...] = (
             Conv2D(16, 3, padding="same"), ReLU(), MaxPool2D(),
