@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import sys
-from asyncio import Semaphore, create_subprocess_exec
+from asyncio import Semaphore, TaskGroup, create_subprocess_exec
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -18,6 +18,8 @@ from nncore.config import to_json
 from nncore.errors import InputError
 from nncore.progress import Epoch
 from nncore.tasks import Task
+
+T = TypeVar("T")
 
 # Bytes of a line that a member may say.
 MOST_LINE = 1 << 20
@@ -52,6 +54,19 @@ def check_processes(processes: int | None) -> None:
     """Raise InputError where so many at a time are none."""
     if processes is not None and processes < 1:
         raise InputError(f"--processes: must be ≥ 1, not {processes}")
+
+
+async def side_by_side(work: Callable[[int], Coroutine[Any, Any, T]], numbers: Iterable[int]) -> list[T]:
+    """Do the work for all numbers at once; return what each gave.
+
+    Where it is left before, by Ctrl-C or an error, all have come to their end and put away what they had.
+    """
+    try:
+        async with TaskGroup() as group:
+            tasks = [group.create_task(work(number)) for number in numbers]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class Crew:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nncore.artifact import Model
 from nncore.bar import Bar, figures_text
 from nncore.config import from_json, to_json
-from nncore.crew import Crew, Place, check_processes
+from nncore.crew import Crew, Place, check_processes, side_by_side
 from nncore.datasets import load_dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import ArtifactError, InputError, RecipeError, TrainingError
@@ -92,7 +92,7 @@ def train_members(
 
 async def _train(crew: Crew, numbers: Sequence[int]) -> dict[int, str]:
     """Train members; return why one was lost by its number."""
-    ends = await asyncio.gather(*map(crew.train, numbers))
+    ends = await side_by_side(crew.train, numbers)
     return {number: why for number, why in zip(numbers, ends, strict=True) if why}
 
 

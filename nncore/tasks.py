@@ -32,8 +32,11 @@ class Plan:
 
     def recipe_of(self, member: int) -> Recipe:
         """Return a member's recipe; raises RecipeError where it cannot be one."""
-        # In the order in which the plan's file has them too: a whole object comes before a field in it.
-        return override(self.recipe, dict(sorted(self.members[member - 1].items())))
+        recipe = self.recipe
+        # One by one, a whole object, whose defaults are filled in then, before a field in it.
+        for field, value in sorted(self.members[member - 1].items()):
+            recipe = override(recipe, {field: value})
+        return recipe
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from nncore.crew import Crew, Place
+from nncore.crew import Crew, Place, side_by_side
 from nncore.datasets import Dataset, load_dataset
 from nncore.errors import InputError, RecipeError
 from nncore.evaluation import figures_of
@@ -89,7 +89,7 @@ class Trials:
             display.ended(member)
             return member
 
-        return await asyncio.gather(*map(train, missing))
+        return await side_by_side(train, missing)
 
     def _member(self, number: int, outcome: Outcome, *, was_lost: bool = False) -> Member:
         return Member(number, self.plan.members[number - 1], outcome, was_lost)

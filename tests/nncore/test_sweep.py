@@ -12,10 +12,14 @@ import pytest
 from nncore import member
 from nncore.checkpoints import Checkpoints
 from nncore.cli import main
+from nncore.config import to_json
+from nncore.optimizers import SGD
 from nncore.predictor import load
 from nncore.publishing import MODEL_FILE
 from nncore.recipe import override, read_recipe, run
 from nncore.sweep.folder import sweep_in
+from nncore.sweep.grid import combine, read_axes
+from nncore.tasks import Plan, Task, write_plan
 from nncore.training import Callback
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -190,13 +194,31 @@ def test_the_test_set_is_never_looked_at_and_the_seed_is_the_recipes(tmp_path, m
     assert seen == [(1, 2, False), (1, 4, False)]
 
 
+def test_a_member_whose_dataset_has_changed_meanwhile_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    plan = Plan(read_recipe(Path(XOR).read_bytes()), "0" * 64, None, ({"epochs": 1},), keeps="figures")
+    write_plan(tmp_path / "plan.json", plan, "others")
+    task = Task(f"{tmp_path}/plan.json", str(tmp_path), os.getppid(), None, 1)
+    assert member.main([json.dumps(to_json(task))]) == 1
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said == {"error": "the dataset 'xor' is no longer the one that this began with"}
+    assert not (tmp_path / "1.json").exists()
+
+
+def test_a_field_is_set_in_the_object_that_the_grid_has_for_it_whichever_was_named_first():
+    changes = {"optimizer.learning_rate": 0.125, "optimizer": {"type": "sgd"}}
+    plan = Plan(read_recipe(Path(XOR).read_bytes()), "", None, (changes,), keeps="figures")
+    assert plan.recipe_of(1).optimizer == SGD(0.125)
+
+
 def test_a_number_of_combinations_is_drawn_by_the_seed(tmp_path, capsys):
     command = [EXAM, "--grid", "optimizer.learning_rate=0.01..1", "--random", 2, "--epochs", 1]
     assert sweep(*command, "--out", tmp_path / "out") == 0
     (first, second) = table(tmp_path / "out")
     rates = {float(row["optimizer.learning_rate"]) for row in (first, second)}
-    assert len(rates) == 2
-    assert all(0.01 <= rate <= 1 for rate in rates)
+    # The recipe's seed is 1.
+    drawn = combine(read_axes([command[2]]), 2, 1)
+    assert rates == {changes["optimizer.learning_rate"] for changes in drawn}
     capsys.readouterr()
     assert sweep(*command, "--out", tmp_path / "out", "--resume") == 0
     assert capsys.readouterr().out.startswith("Trained already: 2 of 2 members.\n")
