@@ -6,11 +6,14 @@ and a worker that dies takes none with it.
 
 import fcntl
 import mmap
+import os
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +59,9 @@ class Statistics:
         self._keys = np.frombuffer(room, _KEY, MOST_VERSIONS)
         self._counters: Array = np.frombuffer(room, np.int64, offset=end).reshape(MOST_VERSIONS, _COUNTERS)
         # The kernel takes a file's lock back from a process that dies. Threads share it, and need their own.
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (for as long as the service)
+        self._file, path = tempfile.mkstemp()
+        Path(path).unlink()
+        weakref.finalize(self, os.close, self._file)
         self._threads = threading.Lock()
         self._places: dict[bytes, int] = {}
 
