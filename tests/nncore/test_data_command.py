@@ -113,7 +113,7 @@ def test_rows_by_column_name_are_refused_by_a_model_without_columns(capsys):
         (["fruit.csv"], "which column is to be told from the others, the target? One of size, colour, ripe"),
         (
             ["fruit.csv", "--target", "rip"],
-            "target: must be one of colour, ripe, size, not 'rip' (did you mean",
+            "target: there is no column 'rip', only size, colour, ripe (did you mean",
         ),
         (["fruit.csv", "--target", "ripe", "--set", "shuffle=1"], "shuffle: is not known here"),
         (["fruit.csv", "--target", "ripe", "--set", 'numeric=["colour"]'], "row 1, column 'colour': is"),
