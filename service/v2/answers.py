@@ -11,6 +11,7 @@ import orjson
 from nncore.errors import InputError
 from nncore.explaining import activations, saliency
 from nncore.types import Array, FloatArray
+from service.asking import ask
 from service.loading import Served
 from service.problems import BadBody
 from service.v2.binary_data import to_binary
@@ -35,7 +36,7 @@ def wanted_outputs(served: Served, request: InferRequest, rows: int, most_bytes:
     """
     if not request.outputs:
         return [Wanted(tensor.name, request.binary) for tensor in outputs_of(served)]
-    usual = {tensor.name for tensor in outputs_of(served)}
+    usual = [tensor.name for tensor in outputs_of(served)]
     others = {tensor.name: math.prod(tensor.shape[1:]) for tensor in on_request(served)}
     size = 0
     for wanted in request.outputs:
@@ -55,7 +56,7 @@ def work_out(served: Served, x: Array, names: Sequence[str]) -> list[Tensor]:
     """Return outputs by name for inputs x: (N, *input_shape)."""
     predictor, card = served.predictor, served.predictor.card
     try:
-        outputs = predictor.predict(x)
+        outputs = ask(served, x)
         found: dict[str, Array] = {PROBABILITIES: outputs, VALUE: outputs}
         classes = None if card.output.kind == "regression" else outputs.argmax(axis=1)
         if classes is not None:
