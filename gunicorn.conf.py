@@ -43,6 +43,11 @@ def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
     keep_little()
 
 
+def post_worker_init(worker: Any) -> None:
+    """Before a worker answers anybody, have it know the keys as they are now."""
+    worker.wsgi.extensions["keyring"].watch()
+
+
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn hands them over)
     """Let a signal end a worker that is still booting: the master's handlers, inherited, would swallow it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):

@@ -86,7 +86,7 @@ def requests() -> dict[str, bytes]:
 
 
 def post(body: bytes, media_type: str) -> bytes:
-    head = f"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: {media_type}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

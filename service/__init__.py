@@ -17,12 +17,15 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     """Return the application; without settings they are read from the environment (NNSERVE_*)."""
     from flask import Flask
 
-    from service import errors, observe
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from service import auth, errors, observe
     from service.api import datasets, health, models, predict, train, v2, v2_repository, versions
     from service.database import Database, parse_url
     from service.datasets import Datasets
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
+    from service.keyring import Keyring
     from service.promotion import Promotions
     from service.retention import Retention
     from service.schema import Unusable, migrate
@@ -38,7 +41,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     try:
         # The one place before the workers fork; it closes its connections again.
         migrate(database)
-    except Unusable as error:
+        keyring = Keyring(database, settings.admin_key)
+        guard = auth.Guard(settings, keyring)
+    except (Unusable, auth.Unguarded, SQLAlchemyError) as error:
         sys.exit(f"nnserve: {error}")
     seed(settings.model_store, settings.shipped_models)
     store = Store(settings.model_store)
@@ -58,7 +63,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["dataset_seats"] = threading.BoundedSemaphore(datasets.UPLOADS_AT_ONCE)
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     app.extensions["v2_statistics"] = Statistics()
+    app.extensions["keyring"] = keyring
     errors.init_app(app)
+    auth.init_app(app, guard)
     for view in (predict, models, versions, train, datasets, v2, v2_repository, health):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]

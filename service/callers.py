@@ -2,7 +2,9 @@
 
 from flask import request
 
+from service.auth import KEY
+
 
 def caller() -> str:
-    """Return the address that the request at hand came from."""
-    return request.remote_addr or "unknown"
+    """Return the name of the key of the request at hand; without one the address that it came from."""
+    return request.environ.get(KEY) or request.remote_addr or "unknown"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli_datasets import datasets
+from service.cli_keys import keys
 from service.cli_models import models
-from service.client import Client, ClientError
+from service.client import API_KEY, Client, ClientError
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(keys)
 main.add_command(datasets)
 
 
@@ -135,7 +137,7 @@ def _refuse_if_taken(host: str, port: int) -> None:
 def predict(model: str, files: tuple[Path, ...], url: str, version_: str | None) -> None:
     """Ask MODEL about picture FILES, and print one line a picture."""
     try:
-        with Client(url) as client:
+        with Client(url, api_key=os.environ.get(API_KEY)) as client:
             answer = client.predict(model, pictures=files, version=version_)
     except ClientError as error:
         raise click.ClickException(str(error)) from None

@@ -1,12 +1,13 @@
 """`nnserve models`: what a running service has, and how models come in, go out and are promoted."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from service.client import Client, ClientError
+from service.client import API_KEY, Client, ClientError
 
 url_option = click.option("--url", envvar="NNSERVE_URL", default="http://127.0.0.1:8000", show_default=True)
 
@@ -74,7 +75,7 @@ def promote(model: str, version: str, label: str, url: str) -> None:
 def asking(url: str) -> Iterator[Client]:
     """Give a client whose errors end the command with their message."""
     try:
-        with Client(url) as client:
+        with Client(url, api_key=os.environ.get(API_KEY)) as client:
             yield client
     except (ClientError, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -22,6 +22,8 @@ TIMEOUT = (3.05, 30.0)
 # The second of them for a dataset, which is read before it is answered.
 READING_SECONDS = 600.0
 _BINARY = "application/octet-stream"
+# Where commands find the key that they call with.
+API_KEY = "NNSERVE_API_KEY"
 
 
 class ClientError(Exception):
@@ -83,12 +85,16 @@ class Event:
 
 
 class Client:
-    """Calls the service at `url`; keeps its connection, so use one a thread."""
+    """Calls the service at `url`, with a key if need be; keeps its connection, so use one a thread."""
 
-    def __init__(self, url: str, *, timeout: float | tuple[float, float] = TIMEOUT) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout: float | tuple[float, float] = TIMEOUT
+    ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._session = requests.Session()
+        if api_key is not None:
+            self._session.auth = _Bearer(api_key)
 
     def __enter__(self) -> "Client":
         return self
@@ -313,6 +319,17 @@ class Client:
             raise Unreachable(f"no answer from {self.url}: is the service running there?") from error
         except requests.RequestException as error:
             raise Unreachable(f"no answer from {self.url}: {error}") from error
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sends a key. A plain header of the session would give way to what a .netrc says of the host."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.key}"
+        return request
 
 
 def _document(response: requests.Response) -> dict[str, Any]:

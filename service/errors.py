@@ -61,8 +61,8 @@ def init_app(app: "Flask") -> None:
 
 
 def _problem(error: Problem) -> Response:
-    headers = None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return problem(error.status, error.detail, error.errors, headers)
+    wait = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return problem(error.status, error.detail, error.errors, {**error.headers, **wait})
 
 
 def _database_away(error: OperationalError) -> Response:

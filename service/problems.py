@@ -2,6 +2,8 @@
 
 Problem
 ├── BadBody           400  the body is not JSON, or not whole
+├── Unauthorized      401  no key, or one that does not work
+├── Forbidden         403  a key without the scope, or a caller from a foreign page
 ├── NotFound          404  an unknown model, version, job or address
 ├── Conflict          409  what is asked for and what is there do not go together
 ├── TooLarge          413  a body over its cap
@@ -13,6 +15,7 @@ Problem
 └── OutOfSpace        507  no room on the disk
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -33,6 +36,7 @@ class Problem(Exception):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     # Seconds after which trying again may help; None where it would not.
     retry_after: int | None = None
+    headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, errors: list[FieldError] | None = None) -> None:
         super().__init__(detail)
@@ -44,6 +48,19 @@ class BadBody(Problem):
     """The body is not JSON, or not whole."""
 
     status = HTTPStatus.BAD_REQUEST
+
+
+class Unauthorized(Problem):
+    """There is no key, or it does not work."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="nnserve"'}  # noqa: RUF012
+
+
+class Forbidden(Problem):
+    """The caller is known, and may not do this; or comes from where nobody may."""
+
+    status = HTTPStatus.FORBIDDEN
 
 
 class NotFound(Problem):

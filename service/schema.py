@@ -114,6 +114,21 @@ DATASETS = Table(
     Index("datasets_by_sha256", "sha256"),
 )
 
+# Keys of callers; of each only the hash.
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    # With commas between them.
+    Column("scopes", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Column("revoked", Double),
+    Column("used", Double),
+)
+
 _SCHEMA = Table("schema_version", METADATA, Column("number", Integer, nullable=False))
 
 
@@ -126,8 +141,17 @@ def _add_datasets(connection: Connection) -> None:
     connection.execute(text("create index datasets_by_sha256 on datasets (sha256)"))
 
 
+def _add_api_keys(connection: Connection) -> None:
+    columns = (
+        "id text not null primary key, name text not null, sha256 text not null unique, "
+        "scopes text not null, created double precision not null, expires double precision, "
+        "revoked double precision, used double precision"
+    )
+    connection.exec_driver_sql(f"create table api_keys ({columns})")
+
+
 # What makes of a database of version 1 one of version 2, and so on. A new one gets the tables above.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_datasets,)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_datasets, _add_api_keys)
 
 
 class Unusable(Exception):

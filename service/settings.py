@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from environs import FileAwareEnv
 from marshmallow import ValidationError, validate
 
 from service.database import POSTGRESQL, parse_url
+from service.scopes import SCOPES
 
 # Beside the packages in a checkout; inside this one where nnserve was installed from a wheel.
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -21,8 +23,8 @@ HOME = _CHECKOUT if (_CHECKOUT / "gunicorn.conf.py").exists() else _CHECKOUT / "
 PREFIX = "NNSERVE_"
 # A setting may stand in a file instead, a secret say: NNSERVE_DATABASE_URL_FILE names it.
 FILE = "_FILE"
-# Read by `nnserve predict`, and no setting of the service.
-NOT_OURS = {"NNSERVE_URL"}
+# Read by commands that call a service, and no settings of one.
+NOT_OURS = {"NNSERVE_URL", "NNSERVE_API_KEY"}
 
 
 class SettingsError(Exception):
@@ -70,6 +72,24 @@ def _folder(path: Path) -> None:
         raise ValidationError("Must be a folder.")
 
 
+def _scopes(text: str) -> None:
+    if text and not set(listed(text)) <= set(SCOPES):
+        raise ValidationError(f"Must be some of {', '.join(SCOPES)}, with commas between them.")
+
+
+def _origins(text: str) -> None:
+    for origin in listed(text):
+        if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin):
+            raise ValidationError("Must be origins like https://example.org, with commas between them, or *.")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return what stands between the commas of a setting."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_NAMES = r"(\.?[a-z0-9-]+(\.[a-z0-9-]+)*(,\s*|$))*"
+_RATE = r"[0-9]+/(second|minute|hour|day)"
 _POSITIVE = {"validate": validate.Range(min=1)}
 _ABOVE_ZERO = {"validate": validate.Range(min=0, min_inclusive=False)}
 _NOT_NEGATIVE = {"validate": validate.Range(min=0)}
@@ -81,8 +101,35 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address to listen on", validate=_address)
     port: int = _setting(8000, "port to listen on", validate=validate.Range(min=1, max=65535))
+    allow_anonymous: str = _setting(
+        "", "what may be done without a key: some of predict, train, admin", validate=_scopes
+    )
+    admin_key: str = _setting(
+        "",
+        "a key for administrators, at least 32 characters; better in a file",
+        validate=validate.Regexp("([!-~]{32,})?$", error="Must have at least 32 visible characters."),
+    )
+    trusted_hosts: str = _setting(
+        "",
+        "names that the service is called by, besides those of this machine; .example.org for all below",
+        validate=validate.Regexp(_NAMES + "$", error="Must be names, with commas between them."),
+    )
+    cors_origins: str = _setting(
+        "", "origins whose pages may call: https://example.org, or *", validate=_origins
+    )
+    trusted_proxies: int = _setting(0, "proxies that requests come through", **_NOT_NEGATIVE)
+    path_prefix: str = _setting(
+        "",
+        "path that the service stands under, for the links in answers: /nn",
+        validate=validate.Regexp(r"((/[A-Za-z0-9._~-]+)+)?$", error="Must be like /nn."),
+    )
+    rate_limit: str = _setting(
+        "",
+        "requests of one key or address: 100/second;10000/hour",
+        validate=validate.Regexp(f"({_RATE}(;{_RATE})*)?$", error="Must be like 100/second;10000/hour."),
+    )
     workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
-    threads: int = _setting(8, "threads a worker: requests answered at once", **_POSITIVE)
+    threads: int = _setting(8, "requests that a worker answers at once", **_POSITIVE)
     streams: int = _setting(4, "event streams a worker; each takes a thread more", **_POSITIVE)
     trainers: int = _setting(1, "trainers that `nnserve up` starts: jobs run at once", **_POSITIVE)
     graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)
@@ -132,6 +179,9 @@ class Settings:
     )
     max_disk: int = _setting(
         10 << 30, "bytes of models, datasets, checkpoints and SQLite's file together", **_POSITIVE
+    )
+    body_seconds: int = _setting(
+        30, "seconds that a body may take to arrive, and one more for each 64 KiB", **_POSITIVE
     )
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)

@@ -80,6 +80,11 @@ def test_only_the_web_service_is_published_and_on_this_machine_alone() -> None:
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
+def test_without_a_key_one_may_predict_and_train_since_only_this_machine_gets_there() -> None:
+    assert OURS["web"]["environment"]["NNSERVE_ALLOW_ANONYMOUS"] == "predict,train"
+    assert SERVICES["web"]["ports"][0].startswith("127.0.0.1:")
+
+
 def test_both_services_run_the_one_image_which_is_built_once() -> None:
     assert {service["image"] for service in OURS.values()} == {"nnserve"}
     assert [name for name, service in SERVICES.items() if "build" in service] == ["web"]

@@ -104,7 +104,7 @@ def raw(sent: Callable[[], bytes]) -> Send:
 
 def head(*lines: str) -> bytes:
     return "\r\n".join(
-        ["POST /predict HTTP/1.1", "Host: here", "Content-Type: application/json", *lines, "", ""]
+        ["POST /predict HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines, "", ""]
     ).encode()
 
 

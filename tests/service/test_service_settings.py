@@ -36,6 +36,14 @@ def test_without_variables_every_setting_has_its_default() -> None:
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     values = {
         "host": "0.0.0.0",
+        "allow_anonymous": "predict,train",
+        "admin_key": "0123456789" * 4,
+        "trusted_hosts": "nn.example.org, .example.net",
+        "cors_origins": "https://example.org",
+        "trusted_proxies": 1,
+        "path_prefix": "/nn",
+        "rate_limit": "100/second;1000/hour",
+        "body_seconds": 14,
         "port": 9000,
         "workers": 3,
         "threads": 4,
@@ -82,6 +90,16 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
 WRONG = [
     ("HOST", "no address", "address"),
     ("HOST", "x" * 100, "address"),
+    ("ALLOW_ANONYMOUS", "everything", "predict, train, admin"),
+    ("ADMIN_KEY", "too short", "32"),
+    ("TRUSTED_HOSTS", "https://example.org", "names"),
+    ("CORS_ORIGINS", "example.org", "https://example.org"),
+    ("CORS_ORIGINS", "https://example.org/path", "https://example.org"),
+    ("TRUSTED_PROXIES", "-1", "0"),
+    ("PATH_PREFIX", "nn", "/nn"),
+    ("PATH_PREFIX", "/nn/", "/nn"),
+    ("RATE_LIMIT", "100 a second", "100/second"),
+    ("BODY_SECONDS", "0", "1"),
     ("PORT", "http", "integer"),
     ("PORT", "0", "1"),
     ("PORT", "65536", "65535"),
@@ -201,7 +219,8 @@ def test_the_documented_defaults_are_the_real_ones() -> None:
 
     assert literal.items() <= real.items()
     # The others have words for a default: one a core, and the folders beside the package.
-    words = {"WORKERS", "SHIPPED_MODELS", "SHIPPED_RECIPES"}
+    words = {"WORKERS", "SHIPPED_MODELS", "SHIPPED_RECIPES", "ALLOW_ANONYMOUS", "ADMIN_KEY", "TRUSTED_HOSTS"}
+    words |= {"CORS_ORIGINS", "PATH_PREFIX", "RATE_LIMIT"}
     assert {name.removeprefix("NNSERVE_") for name in NAMES - literal.keys()} == words
 
 

@@ -11,7 +11,7 @@ from hammering import XOR, Hammer, hammering
 from serving import DEADLINE, Service, wait_for
 
 HEAD = (
-    b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     % len(XOR)
 )
 
@@ -109,7 +109,7 @@ def test_ctrl_c_stops_cleanly(start: Callable[..., Service], load: bool) -> None
 
 def test_a_client_that_leaves_its_connection_open_holds_nobody_up(start: Callable[..., Service]) -> None:
     service = start(workers=1)
-    request = HEAD.replace(b"Host: here", b"Host: here\r\nConnection: close") + XOR
+    request = HEAD.replace(b"Host: localhost", b"Host: localhost\r\nConnection: close") + XOR
     with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) as connection:
         connection.sendall(request)
         assert answer_on(connection).startswith(b"HTTP/1.1 200 ")

@@ -320,7 +320,7 @@ class TestAFileThatIsGivenBack:
         with impatient_service(tmp_path) as address, ExitStack() as opened:
             for _ in range(2):
                 sleeper = opened.enter_context(socket.create_connection(address, timeout=DEADLINE))
-                sleeper.sendall(b"GET /models/large/versions/1/file HTTP/1.1\r\nHost: here\r\n\r\n")
+                sleeper.sendall(b"GET /models/large/versions/1/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert sleeper.recv(12) == b"HTTP/1.1 200"
             # Both threads are taken.
             waiting = http.client.HTTPConnection(*address, timeout=DEADLINE)
