@@ -37,8 +37,15 @@ control_socket_disable = True
 sendfile = False
 
 
-def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
+def _part_of(app: Any, name: str) -> Any:
+    """Return a part of the service; None of another application, which is run like this to compare."""
+    return getattr(app, "extensions", {}).get(name)
+
+
+def when_ready(server: Any) -> None:
     """Before the workers fork: leave what is loaded out of every later garbage collection."""
+    if tally := _part_of(server.app.wsgi(), "tally"):
+        tally.prepare()
     gc.freeze()
     keep_little()
 
@@ -46,6 +53,20 @@ def when_ready(server: Any) -> None:  # noqa: ARG001 (gunicorn hands it over)
 def post_worker_init(worker: Any) -> None:
     """Before a worker answers anybody, have it know the keys as they are now."""
     worker.wsgi.extensions["keyring"].watch()
+    if exposition := _part_of(worker.wsgi, "exposition"):
+        exposition.begin()
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn hands them over)
+    """When a worker has gone: what it counted stays, and what it told of its present goes."""
+    if tally := _part_of(server.app.wsgi(), "tally"):
+        tally.clear_free_places()
+
+
+def on_exit(server: Any) -> None:
+    """At the end of the master, remove what the workers counted."""
+    if tally := _part_of(server.app.wsgi(), "tally"):
+        tally.remove()
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 (gunicorn hands them over)

@@ -20,18 +20,23 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from sqlalchemy.exc import SQLAlchemyError
 
     from service import auth, errors, observe
-    from service.api import datasets, health, models, predict, train, v2, v2_repository, versions
+    from service.api import datasets, health, metrics, models, predict, train, v2, v2_repository, versions
     from service.database import Database, parse_url
     from service.datasets import Datasets
+    from service.exposition import Exposition
+    from service.jobs.figures import Reader
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
     from service.keyring import Keyring
+    from service.metrics import Metrics
+    from service.monitoring import Monitoring
     from service.promotion import Promotions
     from service.retention import Retention
     from service.schema import Unusable, migrate
     from service.seeding import seed
     from service.settings import read_settings
     from service.store import Store
+    from service.tally import Tally
     from service.v2.statistics import Statistics
     from service.versions import Versions
 
@@ -48,6 +53,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     seed(settings.model_store, settings.shipped_models)
     store = Store(settings.model_store)
     store.entries()
+    tally, counters = Tally(), Metrics()
+    store.on_change = counters.looked_anew
+    monitoring = Monitoring(tally)
 
     app = Flask("service", static_folder=None)
     app.extensions["settings"] = settings
@@ -64,9 +72,13 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
     app.extensions["v2_statistics"] = Statistics()
     app.extensions["keyring"] = keyring
+    app.extensions["tally"] = tally
+    app.extensions["metrics"] = counters
+    app.extensions["monitoring"] = monitoring
+    app.extensions["exposition"] = Exposition(tally, counters, store, monitoring, Reader(database))
     errors.init_app(app)
     auth.init_app(app, guard)
-    for view in (predict, models, versions, train, datasets, v2, v2_repository, health):
+    for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health):
         app.register_blueprint(view.blueprint)
-    app.wsgi_app = observe.Observed(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = observe.Observed(app.wsgi_app, settings, counters)  # type: ignore[method-assign]
     return app

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from service import requestid
+from service import metrics, requestid
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -22,7 +22,7 @@ Environ = dict[str, Any]
 WSGI = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # Where a view leaves the version that answers, for the log line.
-SERVED = "nnserve.served"
+SERVED = metrics.SERVED
 STDERR = 2
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -71,23 +71,25 @@ class JSONFormatter(logging.Formatter):
 class Observed:
     """A WSGI application, with an id and a log line for each of another one's requests."""
 
-    def __init__(self, app: WSGI, settings: "Settings") -> None:
-        self.app = app
+    def __init__(self, app: WSGI, settings: "Settings", counters: metrics.Metrics) -> None:
+        self.app, self.metrics = app, counters
         self.line = {"text": text_line, "json": json_line}[settings.log_format]
         self.logs = settings.log_level in ("DEBUG", "INFO")
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
-        began = time.perf_counter()
+        began = environ[metrics.BEGAN] = time.perf_counter()
         request_id = requestid.begin(environ.get("HTTP_X_REQUEST_ID"))
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.append((requestid.HEADER, request_id))
+            seconds = time.perf_counter() - began
+            self.metrics.answered(environ, status, seconds)
             if self.logs:
                 # Written past the logging module, which would take as long as the prediction. A log that
                 # nobody takes any more must not keep the answer back.
                 with suppress(OSError):
-                    os.write(STDERR, self.line(environ, status, time.perf_counter() - began, request_id))
+                    os.write(STDERR, self.line(environ, status, seconds, request_id))
             return start_response(status, headers, exc_info)
 
         try:

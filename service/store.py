@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +62,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # Told of a model's entry before and after it was looked up anew.
+        self.on_change: Callable[[str, Entry | None, Entry | None], None] = lambda *_: None
         self._entries: dict[str, Entry] = {}
         self._next_look: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -197,6 +199,9 @@ class Store:
                 self._entries[model] = replace(before, settled=settled)
             else:
                 self._entries[model] = self._look_anew(model, before, stamp, numbers, settled)
+            now = self._entries.get(model)
+            if (now and now.loaded) is not (before and before.loaded):
+                self.on_change(model, before, now)
         finally:
             self._lock.release()
 
@@ -249,4 +254,5 @@ class Store:
             loaded = loading.kept(entry.labels, entry.stable)
             failures = {**entry.failures, **loading.failures}
             self._entries[model] = replace(entry, loaded=loaded, failures=failures)
+            self.on_change(model, entry, self._entries[model])
             return served

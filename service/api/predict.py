@@ -7,6 +7,7 @@ from flask import Blueprint, Response, current_app, request
 from nncore.errors import InputError
 from nncore.predictor import answers
 from service import bodies, codec, inputs
+from service.asking import ask
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
@@ -56,7 +57,7 @@ def _served(asked: dict[str, Any]) -> Served:
 def _answer(served: Served, x: Any) -> Response:
     card = served.predictor.card
     try:
-        outputs = served.predictor.predict(x)
+        outputs = ask(served, x)
     except InputError as error:
         raise Invalid([FieldError("#/inputs", str(error))]) from None
     document = {
