@@ -22,7 +22,7 @@ from nncore.recipe import override, read_recipe, run
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for every test that changes nothing in it: two workers, the shipped models."""
-    running = Service(tmp_path_factory.mktemp("service"), workers=2)
+    running = Service(tmp_path_factory.mktemp("service"), "web", workers=2)
     yield running
     running.stop()
 

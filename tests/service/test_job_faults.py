@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kills import Campaign, unbroken
 from postgresql import Server, start_server
-from serving import Service, wait_for
+from serving import Service, faulty, wait_for
 from training import (
     ENDLESS,
     QUICK,
@@ -32,8 +32,9 @@ from training import (
     wait_until,
 )
 
-FAULTS = Path(__file__).parent / "faults"
 ENDED = ("succeeded", "failed", "cancelled")
+# Takes its time by being paced, with little work.
+PACED = SLOW | {"batch_size": 16}
 
 
 @pytest.fixture
@@ -54,12 +55,6 @@ def train(web: Service, tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
     for trainer in started:
         trainer.stop()
         print(trainer.log)
-
-
-def faulty(fault: str, folder: Path) -> dict[str, str]:
-    if not fault:
-        return {}
-    return {"PYTHONPATH": str(FAULTS), "NNTEST_FAULT": fault, "NNTEST_MARK": str(folder / "mark")}
 
 
 def check_unbroken(service: Service, job_id: str, recipe: dict[str, Any]) -> dict[str, Any]:
@@ -84,19 +79,19 @@ def attempts(service: Service, job_id: str) -> int:
 
 def test_a_child_that_is_killed_is_replaced_and_the_job_goes_on(web: Service, train) -> None:
     trainer = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 20)
 
     trainer.child().kill()
 
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
     assert attempts(web, job_id) == 2
     assert trainer.process.poll() is None
 
 
 def test_a_child_whose_parent_is_killed_hands_its_job_back_and_leaves(web: Service, train) -> None:
     trainer = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 20)
     child = trainer.child()
 
@@ -105,12 +100,12 @@ def test_a_child_whose_parent_is_killed_hands_its_job_back_and_leaves(web: Servi
     wait_for(lambda: not is_running(child), "end of the child", web)
     assert job(web, job_id)["state"] == "queued"
     train()
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
 
 
 def test_both_killed_at_once_lose_nothing(web: Service, train) -> None:
     trainer = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 20)
 
     child = trainer.child()
@@ -118,7 +113,7 @@ def test_both_killed_at_once_lose_nothing(web: Service, train) -> None:
     child.kill()
     train()
 
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -157,7 +152,7 @@ def test_a_web_service_that_is_killed_before_it_sends_a_job_loses_none(
 
 def test_a_trainer_told_to_stop_hands_its_job_back_within_seconds(web: Service, train) -> None:
     first = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 20)
 
     began = time.monotonic()
@@ -168,7 +163,7 @@ def test_a_trainer_told_to_stop_hands_its_job_back_within_seconds(web: Service, 
     epoch = handed_back["epoch"]
 
     train()
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
     assert epoch >= 20
 
 
@@ -176,13 +171,13 @@ def test_a_web_service_told_to_stop_leaves_the_job_running(
     web: Service, train, start: Callable[..., Service]
 ) -> None:
     train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 5)
 
     assert web.stop() == 0
     again = start(**web.settings)
 
-    check_unbroken(again, job_id, SLOW)
+    check_unbroken(again, job_id, PACED)
     assert attempts(again, job_id) == 1
 
 
@@ -200,19 +195,19 @@ def test_two_trainers_and_one_job(web: Service, train) -> None:
 
 def test_an_owner_that_wakes_up_after_its_lease_publishes_nothing(web: Service, train) -> None:
     sleeper = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     wait_for_epoch(web, job_id, 20)
     child = sleeper.child()
     freeze(child, web)
     train()
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
     before = versions_on_disk(web, "line")
 
     thaw(child)
 
     wait_for(lambda: f"job {job_id}: left" in sleeper.log, "end of the late attempt", web)
     assert versions_on_disk(web, "line") == before
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
 
 
 def test_an_attempt_killed_between_rename_and_commit_leaves_one_version(web: Service, train) -> None:
@@ -339,8 +334,8 @@ def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -
 
 
 def test_a_database_that_is_locked_for_ten_seconds_loses_nothing(web: Service, train) -> None:
-    train(fault="crawling")
-    running = submit(web, recipe=SLOW)
+    train(fault="pacing")
+    running = submit(web, recipe=PACED)
     wait_for_epoch(web, running, 20)
     path = web.settings["database_url"].removeprefix("sqlite:///")
     answers: list[Any] = []
@@ -359,7 +354,7 @@ def test_a_database_that_is_locked_for_ten_seconds_loses_nothing(web: Service, t
     asking.join()
 
     assert answers[0].status == 202
-    check_unbroken(web, running, SLOW)
+    check_unbroken(web, running, PACED)
     check_unbroken(web, answers[0].json["id"], QUICK)
 
 
@@ -370,12 +365,12 @@ def test_a_postgresql_that_crashes_and_comes_back_loses_nothing(
     service = start(workers=1, lease_seconds=1, checkpoint_seconds=0.3, database_url=server.new_database())
     trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
     try:
-        running, waiting = submit(service, recipe=SLOW), submit(service, recipe=QUICK)
+        running, waiting = submit(service, recipe=PACED), submit(service, recipe=QUICK)
         wait_for_epoch(service, running, 20)
 
         server.restart()
 
-        check_unbroken(service, running, SLOW)
+        check_unbroken(service, running, PACED)
         check_unbroken(service, waiting, QUICK)
     finally:
         trainer.stop()
@@ -415,14 +410,14 @@ def test_a_full_disk_costs_checkpoints_and_no_job(
     service = start(workers=1, model_store=small_disk, lease_seconds=1, checkpoint_seconds=0.3)
     trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
     try:
-        job_id = submit(service, recipe=SLOW)
+        job_id = submit(service, recipe=PACED)
         wait_for_epoch(service, job_id, 10)
         ballast = fill(small_disk)
         wait_for(lambda: "no checkpoint could be written" in trainer.log, "full disk", service)
         assert job(service, job_id)["state"] == "running"
         ballast.unlink()
 
-        check_unbroken(service, job_id, SLOW)
+        check_unbroken(service, job_id, PACED)
         assert attempts(service, job_id) == 1
     finally:
         trainer.stop()
@@ -454,7 +449,7 @@ def test_a_disk_that_is_full_when_a_version_is_published_fails_the_job_until_it_
 
 def test_a_checkpoint_that_is_cut_short_is_passed_over(web: Service, train) -> None:
     trainer = train(fault="pacing")
-    job_id = submit(web, recipe=SLOW)
+    job_id = submit(web, recipe=PACED)
     folder = web.store / ".checkpoints" / job_id
     wait_for(lambda: len(list(folder.glob("checkpoint-*"))) == 2, "two checkpoints", web)
     freeze(trainer.child(), web)
@@ -462,7 +457,7 @@ def test_a_checkpoint_that_is_cut_short_is_passed_over(web: Service, train) -> N
     os.truncate(newest, newest.stat().st_size // 2)
     trainer.child().send_signal(signal.SIGKILL)
 
-    check_unbroken(web, job_id, SLOW)
+    check_unbroken(web, job_id, PACED)
     assert f"the checkpoint {newest} is not used" in trainer.log
 
 

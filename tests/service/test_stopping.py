@@ -5,14 +5,15 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hammering import XOR, Hammer, hammering
-from serving import DEADLINE, Service, wait_for
+from serving import DEADLINE, Service, faulty, wait_for
 
 HEAD = (
-    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    % len(XOR)
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(XOR)
 )
 
 
@@ -24,7 +25,7 @@ def answer_on(connection: socket.socket) -> bytes:
 def test_a_stop_under_load_loses_no_request_that_was_accepted(
     start: Callable[..., Service], keep: bool
 ) -> None:
-    service = start(workers=2, log_level="WARNING")
+    service = start(command="web", workers=2, log_level="WARNING")
     with hammering([Hammer(service, keep=keep) for _ in range(8)]) as hammers:
         wait_for(lambda: sum(len(hammer.shots) for hammer in hammers) > 400, "load", service)
         asked_to_stop = time.monotonic()
@@ -97,7 +98,7 @@ def test_a_request_that_never_ends_is_given_up_after_the_graceful_timeout(
 
 @pytest.mark.parametrize("load", [False, True], ids=["idle", "busy"])
 def test_ctrl_c_stops_cleanly(start: Callable[..., Service], load: bool) -> None:
-    service = start(workers=2)
+    service = start(command="web", workers=2)
     with hammering([Hammer(service) for _ in range(4 if load else 0)]):
         # A terminal sends it to the workers too.
         service.signal(signal.SIGINT, group=True)
@@ -130,7 +131,11 @@ def test_clients_that_send_slowly_hold_nobody_up(start: Callable[..., Service]) 
         assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
-def test_clients_that_fall_silent_in_a_request_are_given_up(start: Callable[..., Service]) -> None:
+def test_clients_that_fall_silent_in_a_request_are_given_up(
+    start: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in faulty("impatience", tmp_path).items():
+        monkeypatch.setenv(name, value)
     service = start(workers=1, threads=2)
     address = ("127.0.0.1", service.port)
     with (
@@ -167,8 +172,7 @@ def test_a_worker_that_dies_is_replaced(start: Callable[..., Service]) -> None:
         assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
-def test_the_service_is_ready_within_seconds(start: Callable[..., Service]) -> None:
-    service = start()
-    print(f"ready after {service.seconds_to_start:.2f} s")
+def test_the_service_is_ready_within_seconds(running: Service) -> None:
+    print(f"ready after {running.seconds_to_start:.2f} s")
 
-    assert service.seconds_to_start < 10
+    assert running.seconds_to_start < 10

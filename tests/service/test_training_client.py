@@ -1,12 +1,13 @@
 """The client and the shell against a running service with a trainer."""
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import Service, free_port, nnserve
+from serving import Service, faulty, free_port, nnserve
 from training import ENDLESS, QUICK, Trainer, wait_for_epoch
 
 from service.client import Client, ProblemError, Unreachable
@@ -107,17 +108,24 @@ def test_a_health_check_tells_whether_the_web_service_answers(up: Service, tmp_p
 
 
 def test_a_health_check_tells_whether_a_trainer_shows_life(
-    start: Callable[..., Service], tmp_path: Path
+    start: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = start(workers=1)
-    check = lambda: nnserve("health", "trainer", folder=tmp_path, **service.settings)  # noqa: E731
-    assert check().returncode == 1
+
+    def check(fault: str = "") -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as here:
+            for name, value in faulty(fault, tmp_path).items():
+                here.setenv(name, value)
+            return nnserve("health", "trainer", folder=tmp_path, **service.settings)
+
+    # Where nobody is, a busy one need not be waited for.
+    assert check("impatience").returncode == 1
 
     trainer = Trainer(tmp_path, service.settings)
     assert check().returncode == 0
 
     trainer.stop()
-    gone = check()
+    gone = check("impatience")
     assert gone.returncode == 1
     assert "no trainer on this machine shows life" in gone.stderr
 

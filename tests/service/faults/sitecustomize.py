@@ -34,33 +34,34 @@ def hunger_in_training() -> None:
 
 
 def deafness_in_training() -> None:
-    """A run that never looks up, as in a batch of an hour."""
+    """A run that never looks up, as in a batch of an hour; a trainer told to stop waits less for it."""
+    import service.jobs.heart as heart
     from service.jobs.run import Run
+
+    heart.STOPPING_SECONDS = 1.0
 
     Run._train = lambda self: time.sleep(3600)  # type: ignore[assignment,method-assign,return-value]
 
 
-def pacing(seconds: float = 0.005) -> None:
-    """No epoch takes less than that, however fast the machine: time to do something to a job under way."""
+def pacing() -> None:
+    """No epoch takes less than 5 ms, however fast the machine: time to do something to a job under way."""
     from service.jobs.progress import Progress
 
     on_epoch = Progress.on_epoch
 
     def paced(self: Progress, epoch: Any) -> None:
         on_epoch(self, epoch)
-        time.sleep(seconds)
+        time.sleep(0.005)
 
     Progress.on_epoch = paced  # type: ignore[method-assign]
 
 
-def crawling() -> None:
-    """A job of 300 epochs takes more than ten seconds."""
-    pacing(0.037)
-
-
 def pause_after_placing() -> None:
-    """Between the rename and the decision there is time to cancel."""
+    """Between the rename and the decision there is time to cancel, and nobody ends the trainer for it."""
+    import service.jobs.heart as heart
     import service.jobs.run as run
+
+    heart.STUBBORN_SECONDS = 20.0
 
     publish_once = run.publish_once
 
@@ -71,6 +72,15 @@ def pause_after_placing() -> None:
         return number
 
     run.publish_once = slowly  # type: ignore[assignment]
+
+
+def impatience() -> None:
+    """Who falls silent is given up after one second, not ten; for a beat is looked one second, not three."""
+    import service.alive as alive
+    import service.worker as worker
+
+    worker.SILENCE_SECONDS = 1
+    alive.PATIENCE_SECONDS = 1.0
 
 
 def die_before_sending() -> None:
