@@ -123,6 +123,9 @@ class Container:
 
     def await_health(self) -> None:
         patience = seconds(self.service["healthcheck"]["start_period"])
+        # To ask takes a Python of its own, which would be in the way of what starts.
+        up = ("Booting worker", "is ready")
+        wait_for(lambda: self.process.poll() is not None or any(word in self.log for word in up), "start")
         wait_for(lambda: self.is_healthy() or self.process.poll() is not None, "health", seconds=patience)
         assert self.process.poll() is None, self.log
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from serving import DEADLINE, JSON, Service
 
-XOR = json.dumps({"model": "xor", "inputs": [[0, 1], [1, 1]]}).encode()
+
+def question(model: str) -> bytes:
+    """Return a body for a model like xor."""
+    return json.dumps({"model": model, "inputs": [[0, 1], [1, 1]]}).encode()
+
+
+XOR = question("xor")
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,10 @@ class Shot:
 class Hammer(threading.Thread):
     """One client. `keep` says whether its connection is kept; one that breaks is made anew."""
 
-    def __init__(self, service: Service, *, keep: bool = True) -> None:
+    def __init__(self, service: Service, model: str = "xor", *, keep: bool = True) -> None:
         super().__init__(daemon=True)
         self.service = service
+        self.question = question(model)
         self.keep = keep
         self.connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
         self.shots: list[Shot] = []
@@ -52,7 +59,7 @@ class Hammer(threading.Thread):
         sent = time.monotonic()
         try:
             self.connection.request(
-                "POST", "/predict", XOR, JSON if self.keep else JSON | {"Connection": "close"}
+                "POST", "/predict", self.question, JSON if self.keep else JSON | {"Connection": "close"}
             )
             sent = time.monotonic()
             response = self.connection.getresponse()
@@ -82,14 +89,14 @@ def hammering(hammers: list[Hammer]) -> Iterator[list[Hammer]]:
             hammer.connection.close()
 
 
-def on_every_worker(service: Service, each: int) -> list[Hammer]:
-    """Return clients whose connections are spread over all workers, at least so many on each."""
+def on_every_worker(service: Service, model: str, each: int) -> list[Hammer]:
+    """Return clients of a model whose connections are spread over all workers, at least so many on each."""
     workers: dict[int, list[Hammer]] = {worker.pid: [] for worker in service.workers()}
     others = []
     for _ in range(200):
         if all(len(hammers) >= each for hammers in workers.values()):
             break
-        hammer = Hammer(service)
+        hammer = Hammer(service, model)
         hammer.connection.connect()
         # Only once it has answered does a worker hold the connection.
         assert hammer.ask().status == 200

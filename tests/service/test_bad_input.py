@@ -11,7 +11,7 @@ from sketches import Digit
 
 SECOND = 1.0
 MOST_GROWTH = 10 << 20
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,30 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     print(service.log)
 
 
+@pytest.fixture(scope="module")
+def without_trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("web"), workers=1, max_queued=3, max_queued_by_client=2)
+    yield service
+    service.stop()
+    print(service.log)
+
+
 @pytest.fixture
-def web(start: Callable[..., Service]) -> Service:
-    """The web service without any trainer."""
-    return start(workers=1, max_queued=3, max_queued_by_client=2)
+def web(without_trainer: Service) -> Iterator[Service]:
+    """The web service without any trainer; a test leaves nothing queued there."""
+    yield without_trainer
+    for queued in without_trainer.ask("GET", "/train?state=queued").json["jobs"]:
+        without_trainer.ask("POST", f"/train/{queued['id']}/cancel")
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(tmp_path_factory: pytest.TempPathFactory, postgresql: Server) -> Iterator[Service]:
+    """The web service on PostgreSQL, which no test changes."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    service = Service(folder, workers=1, database_url=postgresql.new_database())
+    yield service
+    service.stop()
+    print(service.log)
 
 
 def finish(service: Service, model: str, **asked: object) -> dict:
@@ -261,10 +281,11 @@ def test_a_dry_run_checks_everything_and_queues_nothing(web: Service) -> None:
     assert (answer.json["dry_run"], answer.json["parameters"]) == (True, 33)
     assert answer.json["start_from"]["version"] == 1
     assert post_job(web, "xor", recipe={}, dry_run=True).status == 422
-    assert web.ask("GET", "/train").json["jobs"] == []
+    assert web.ask("GET", "/train?state=queued").json["jobs"] == []
 
 
 def test_the_same_idempotency_key_gives_the_same_job(web: Service) -> None:
+    before = {job["id"] for job in web.ask("GET", "/train").json["jobs"]}
     first = post_job(web, "xor", key="once")
     again = post_job(web, "xor", key="once")
 
@@ -272,7 +293,7 @@ def test_the_same_idempotency_key_gives_the_same_job(web: Service) -> None:
     other = post_job(web, "xor", key="once", promote="never")
     assert other.status == 409
     assert first.json["id"] in other.json["detail"]
-    assert len(web.ask("GET", "/train").json["jobs"]) == 1
+    assert {job["id"] for job in web.ask("GET", "/train").json["jobs"]} - before == {first.json["id"]}
 
 
 def test_a_dry_run_leaves_a_key_alone(web: Service) -> None:
@@ -304,12 +325,8 @@ def test_a_deep_body_is_refused_with_words(up: Service, depth: int) -> None:
 
 
 @pytest.mark.parametrize("path", ["/train/%00", "/train/%00/events", "/train?model=%00"])
-def test_no_text_in_an_address_is_a_fault_of_the_service(
-    start: Callable[..., Service], postgresql: Server, path: str
-) -> None:
-    service = start(workers=1, database_url=postgresql.new_database())
-
-    assert service.ask("GET", path).status in (404, 422)
+def test_no_text_in_an_address_is_a_fault_of_the_service(on_postgresql: Service, path: str) -> None:
+    assert on_postgresql.ask("GET", path).status in (404, 422)
 
 
 def test_a_malformed_idempotency_key_is_refused(web: Service) -> None:
@@ -458,7 +475,8 @@ def test_streams_leave_threads_for_everything_else(web: Service) -> None:
         connection.close()
 
 
-def test_open_streams_do_not_hold_up_a_stop(web: Service) -> None:
+def test_open_streams_do_not_hold_up_a_stop(start: Callable[..., Service]) -> None:
+    web = start(workers=1)
     job_id = submit(web, "xor")
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=DEADLINE)
     connection.request("GET", f"/train/{job_id}/events")
@@ -476,7 +494,7 @@ def test_a_job_waits_for_a_trainer_and_two_trainers_share_the_work(
     start: Callable[..., Service], tmp_path
 ) -> None:
     service = start(workers=1)
-    ids = [submit(service, "shared", recipe=SLOW) for _ in range(4)]
+    ids = [submit(service, "shared", recipe=SLOW | {"epochs": 150}) for _ in range(4)]
     trainers = [Trainer(tmp_path, service.settings) for _ in range(2)]
     try:
         ended = [wait_until(service, job_id, *ENDED) for job_id in ids]
