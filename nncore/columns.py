@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nncore.config import entries, shorten
+from nncore.config import canonical, entries, shorten
 from nncore.errors import RowError
 from nncore.types import Array, FloatArray
 
@@ -18,6 +18,8 @@ MOST_CATEGORIES = 1000
 MOST_WIDTH = 10_000
 # Characters of a column's name, and of a category.
 MOST_NAME = 200
+# Bytes that all names and categories take in a model file, whose header has room for four times as many.
+MOST_TEXT = 1 << 20
 # Mistakes in rows that are told of at once.
 MOST_MISTAKES = 20
 # A column, where its numbers begin in a row, and where in the row each of its categories stands.
@@ -44,6 +46,12 @@ class Column:
 def width_of(columns: Sequence[Column]) -> int:
     """Return how many numbers a row becomes."""
     return sum(column.width for column in columns)
+
+
+def text_bytes(columns: Sequence[Column]) -> int:
+    """Return how many bytes the names and categories take in a model file, where JSON lies within JSON."""
+    texts = [text for column in columns for text in (column.name, *column.categories)]
+    return len(canonical(canonical(texts)).encode())
 
 
 def is_unicode(text: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nncore.columns import MOST_NAME, MOST_WIDTH, Column, width_of
+from nncore.columns import MOST_NAME, MOST_TEXT, MOST_WIDTH, Column, text_bytes, width_of
 from nncore.config import shorten
 from nncore.datasets.cells import Cells, Row, open_cells
 from nncore.datasets.csv_columns import CellError, NumberColumn, TextColumn, kind_of
@@ -162,6 +162,11 @@ class Table:
             raise DatasetError(
                 f"{self.name}: a row becomes {width_of(columns):,} numbers, a 0 or 1 for each category, and "
                 f'may become {MOST_WIDTH:,}: leave out columns of many categories ("ignore")'
+            )
+        if (size := text_bytes(columns)) > MOST_TEXT:
+            raise DatasetError(
+                f"{self.name}: the names of columns and categories take {size:,} bytes, and may take "
+                f'{MOST_TEXT:,}: leave out columns of many or long categories ("ignore")'
             )
         return tuple(columns)
 

@@ -75,7 +75,7 @@ def _member(file: zipfile.ZipFile, path: str, name: str) -> Array:
     with damage(place), file.open(info) as member:
         shape, fortran, dtype = _read_header(member, place)
         size, there = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
-        if size != there or min(shape, default=1) < 0:
+        if size != there:
             raise DatasetError(f"{place}: has {there:,} bytes where {shape} of {dtype.name} need {size:,}")
         is_kept = dtype == np.uint8 or dtype.kind == "U"
         check_room(COPIES * (size if is_kept else max(size, 4 * math.prod(shape))), place)

@@ -512,6 +512,9 @@ def test_the_place_of_a_mistake_is_right_in_every_chunk(tmp_path, monkeypatch):
             DatasetError, match=f"^t.csv, row {row}, column 'b': is '\\?', and must be a number"
         ):
             read(tmp_path / "t.csv", numeric=("b",))
+        (tmp_path / "t.csv").write_text(changed(row, 1, "1,2", 40))
+        with pytest.raises(DatasetError, match=f"^t.csv, row {row}: has 4 cells, and the first line 3 "):
+            read(tmp_path / "t.csv")
 
 
 def test_a_byte_that_is_no_utf8_is_found_in_its_line_wherever_that_is(tmp_path):
@@ -538,6 +541,16 @@ def test_a_row_that_becomes_too_many_numbers_is_refused(tmp_path):
         DatasetError, match=r"a row becomes 1\d,\d{3} numbers, .* and may become 10,000: leave out"
     ):
         read(path)
+
+
+def test_categories_that_no_model_file_has_room_for_are_refused(tmp_path):
+    rows = [[f"{n % 900} {'漢' * 190}", f"{n % 900} {'quote' * 38}", n % 2] for n in range(1800)]
+    assert len(columns(read(write(tmp_path / "t.csv", [["a", "b", "y"], *rows])))["a"]) > 800
+    rows = [[*row[:2], *row] for row in rows]
+    with pytest.raises(
+        DatasetError, match=r"^t.csv: the names of .* take 1,\d{3},\d{3} bytes, and may take 1,048,576"
+    ):
+        read(write(tmp_path / "t.csv", [["a", "b", "c", "d", "y"], *rows]))
 
 
 @pytest.mark.parametrize("path", ["missing.csv", "."])

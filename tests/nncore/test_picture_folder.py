@@ -19,6 +19,7 @@ from nncore.datasets.dividing import divide
 from nncore.datasets.picture_folder import read_pictures
 from nncore.datasets.sources import Pictures
 from nncore.errors import DatasetError
+from nncore.pictures import resize_picture
 
 RNG = np.random.default_rng(0)
 
@@ -141,15 +142,12 @@ def test_pictures_of_any_size_become_the_one_that_is_asked_for(folder):
     dataset = read(folder, height=8, width=6)
     assert dataset.train.inputs.shape[1:] == (8, 6, 3)
     assert dataset.train.inputs.dtype == np.uint8
-    flat = write_folder(
-        folder,
-        {
-            name: encode(np.full((9, 9), 40 * n, np.uint8))
-            for n, name in enumerate(("cat/0.png", "dog/6.png"))
-        },
-    )
-    found = np.concatenate([part.inputs for part in parts(read(flat, height=8, width=6, channels=1))])
-    assert {0, 40} <= {int(picture.flat[0]) for picture in found if np.ptp(picture) == 0}
+
+
+def test_resized_pixels_are_the_nearest_whole_numbers(folder):
+    dataset = read(folder, height=7, width=6)
+    expected = {resize_picture(pixels, 7, 6).round().astype(int).tobytes() for pixels in PIXELS.values()}
+    assert {picture.astype(int).tobytes() for part in parts(dataset) for picture in part.inputs} == expected
 
 
 WITHOUT = {name: data for name, data in FILES.items() if name != "dog/6.png"}
