@@ -10,7 +10,7 @@ class DatasetsQuery(PageQuery):
     """The query of GET /datasets: a cursor is the last name of the page before."""
 
     cursor = fields.String(  # type: ignore[assignment]
-        validate=validate.Regexp(NAME, error="must be taken from `next` of an answer")
+        validate=validate.Regexp(f"^{NAME.pattern}$", error="must be taken from `next` of an answer")
     )
 
 

@@ -25,6 +25,15 @@ class RecipeOrName(fields.Field[Any]):
         return value
 
 
+class TrueOrFalse(fields.Boolean):
+    """A boolean; Python, and marshmallow with it, would take 0 and 1 for one."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
 class TrainRequest(Schema):
     """POST /train: all but `model` may be left out."""
 
@@ -37,14 +46,14 @@ class TrainRequest(Schema):
 
         unknown = RAISE
 
-    model = fields.String(required=True, error_messages=NAME_MESSAGES)
+    model = fields.String(
+        required=True, error_messages=NAME_MESSAGES, metadata={"pattern": f"^{NAME.pattern}$"}
+    )
     recipe = RecipeOrName()
     start_from = Version()
     promote = Promote(load_default=IF_BETTER)
-    dry_run = fields.Boolean(
+    dry_run = TrueOrFalse(
         load_default=False,
-        truthy={True},
-        falsy={False},
         error_messages={"invalid": "must be true or false", "null": "must be true or false"},
     )
 
@@ -57,7 +66,9 @@ class JobsQuery(PageQuery):
     }
 
     state = fields.String(validate=validate.OneOf(STATES, error=ONE_OF))
-    model = fields.String(validate=validate.Regexp(NAME, error=f"must be a model's name: {NAME_MEANING}"))
+    model = fields.String(
+        validate=validate.Regexp(f"^{NAME.pattern}$", error=f"must be a model's name: {NAME_MEANING}")
+    )
 
 
 class Plan(Schema):
@@ -77,10 +88,10 @@ class JobSummary(Schema):
 
     id = fields.String()
     model = fields.String()
-    state = fields.String()
+    state = fields.String(validate=validate.OneOf(STATES))
     created = Moment()
-    started = Moment()
-    ended = Moment()
+    started = Moment(allow_none=True)
+    ended = Moment(allow_none=True)
     trainer = fields.String(allow_none=True)
     attempts = fields.Integer()
     epoch = fields.Integer()

@@ -36,6 +36,9 @@ class Version(fields.Field[int | str]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | str:
         if isinstance(value, str):
             value = number_or_label(value)
+        if isinstance(value, float) and value.is_integer():
+            # In JSON Schema, and in JavaScript, 2.0 is the whole number 2.
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
             raise ValidationError("must be a version's number or a label")
         if isinstance(value, int) and not 1 <= value < 10**9:

@@ -24,7 +24,7 @@ def index() -> Response:
 @blueprint.post("/models/<model>/load")
 def load(model: str) -> Response:
     """Read a model's labelled versions from the disk anew, and check them as at the start."""
-    if _sent().get("parameters"):
+    if _sent().get("parameters") not in (None, {}):
         raise BadBody("load takes no parameters: a model is what its published versions say.")
     entry = _store().reload(model)
     if complaints := entry.complaints():

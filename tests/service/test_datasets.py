@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from samples import FRUIT, csv_of, digits, idx, npz, picture_zip, send, table
-from serving import JSON, Service, multipart
+from serving import JSON, Service, multipart, nnserve
 from training import ENDLESS, job, post_job, submit, versions_on_disk, wait_for_epoch, wait_until
 
 from nncore.artifact import describe, from_bytes, to_bytes
@@ -180,6 +180,7 @@ def test_datasets_are_listed_page_by_page(up: Service) -> None:
     assert [one["name"] for one in first["datasets"]] == ["page-b"]
     assert first["next"] == "page-b"
     assert up.ask("GET", "/datasets?cursor=A").status == 422
+    assert up.ask("GET", "/datasets?cursor=a!").status == 422
     assert up.ask("GET", "/datasets?page=2").status == 422
 
 
@@ -412,6 +413,49 @@ def test_a_model_trained_elsewhere_on_the_same_file_passes_the_gate(up: Service,
     # Repeated it is trained on what was sent, and not on a file that some machine has under that path.
     repeated = post_job(up, "shared", dry_run=True)
     assert repeated.json["recipe"]["dataset"] == {"type": "stored", "name": "elsewhere", "sha256": sha256}
+
+
+def test_versions_are_compared_on_new_data_and_only_where_their_columns_are_the_same(up: Service) -> None:
+    def values(seed: int, column: str) -> bytes:
+        x = np.random.default_rng(seed).normal(size=60)
+        return csv_of([column, "y"], zip(x, 2 * x + 1, strict=True))
+
+    recipe = quick("values") | {"network": [{"type": "dense", "units": 1}], "loss": "mean_squared_error"}
+    sent(up, "values", "a.csv", values(0, "x"), target="y")
+    trained(up, "values", recipe)
+    sent(up, "values", "a.csv", values(1, "x"), target="y")
+    better = trained(up, "values", recipe | {"epochs": 300})["result"]["promotion"]
+    sent(up, "values", "a.csv", values(2, "z"), target="y")
+    other = trained(up, "values", recipe | {"epochs": 600})["result"]["promotion"]
+
+    assert (better["promoted"], better["metric"]) == (True, "r2")
+    assert better["stable"] < better["candidate"]
+    assert other["promoted"] is False
+    assert "it takes other columns" in other["reason"]
+
+
+def test_datasets_are_sent_listed_shown_and_removed_from_a_shell(up: Service, tmp_path: Path) -> None:
+    def call(*arguments: object) -> tuple[int, str]:
+        done = nnserve("datasets", *arguments, folder=tmp_path, url=up.url)
+        return done.returncode, done.stdout + done.stderr
+
+    pictures, targets = digits(3)
+    (tmp_path / "x.gz").write_bytes(idx(pictures))
+    (tmp_path / "y.gz").write_bytes(idx(targets))
+    (tmp_path / "fruit.csv").write_text(FRUIT)
+    how = ["--target", "kind", "--ignore", "remark", "--ignore", "weight", "--header", "--test", "0.25"]
+
+    assert call("add", "shell", "fruit.csv", *how)[1].startswith("shell: 24 + 6 + 10 rows\n")
+    assert call("add", "shell-pair", "x.gz", "y.gz")[0] == 0
+    assert f"shell-pair\tclassification\t{len(pictures) - 2 * 81} + 81 + 81 rows\t" in call("list")[1]
+    shown = call("show", "shell")[1].splitlines()
+    assert shown[2:4] == ["input\t3", shown[3]]
+    assert shown[3].startswith("colour\tgreen ")
+    assert shown[4:] == ["class apple\t12 + 3 + 5", "class melon\t12 + 3 + 5"]
+    assert call("rm", "shell") == (0, "")
+    assert "There is no dataset 'shell'" in call("rm", "shell")[1]
+    assert call("add", "shell", "fruit.csv", "--target", "sort")[0] == 1
+    assert call("add", "shell", "x.gz", "x.gz", "x.gz")[0] == 2
 
 
 def test_nothing_of_the_rows_is_in_a_model_file(up: Service, fruit: str) -> None:

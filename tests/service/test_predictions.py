@@ -90,8 +90,8 @@ def test_a_drawing_on_white_paper_is_read_like_the_digit_it_shows(
     assert answer.json["predictions"][0]["label"] == digits[0].label
 
 
-@pytest.mark.parametrize("version", [1, "1", "stable"])
-def test_a_version_is_asked_for_by_its_number_or_a_label(service: Service, version: int | str) -> None:
+@pytest.mark.parametrize("version", [1, 1.0, "1", "stable"])
+def test_a_version_is_asked_for_by_its_number_or_a_label(service: Service, version: float | str) -> None:
     answer = service.predict(model="xor", version=version, inputs=[[0, 1]])
 
     assert (answer.status, answer.json["version"]) == (200, 1)

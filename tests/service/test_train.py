@@ -353,6 +353,7 @@ def test_a_queued_job_is_cancelled_with_no_trainer_up(web: Service) -> None:
 
 
 WRONG = {
+    "a number for a truth": ({"dry_run": 0}, "#/dry_run", "must be true or false"),
     "no model": ({"model": None}, "#/model", "must be a text"),
     "an odd name": ({"model": "../etc"}, "#/model", "1 to 64 lower-case letters"),
     "an unknown field": ({"out": "/tmp"}, "#/out", "is not known here"),
@@ -410,6 +411,7 @@ def test_what_is_wrong_with_a_request_is_said_where_it_is(up: Service, wrong: st
         ("state=done", "#/state"),
         ("limit=0", "#/limit"),
         ("cursor=x", "#/cursor"),
+        ("model=xor!", "#/model"),
         ("page=2", "#/page"),
     ],
 )

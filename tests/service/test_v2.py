@@ -299,8 +299,9 @@ def test_load_reads_a_version_from_the_disk_anew(xor_file, tmp_path):
     assert store.reload("xor").complaints() == {}
 
 
-def test_load_takes_no_parameters(service):
-    body = json.dumps({"parameters": {"config": "{}"}}).encode()
+@pytest.mark.parametrize("parameters", [{"config": "{}"}, False, []])
+def test_load_takes_no_parameters(service, parameters):
+    body = json.dumps({"parameters": parameters}).encode()
 
     assert service.ask("POST", "/v2/repository/models/xor/load", body).status == 400
     assert service.ask("POST", "/v2/repository/models/xor/load", b"{}").status == 200
