@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,13 +54,13 @@ def processes_beside(parent, number):
     line = parent.stderr.readline()
     assert line.startswith(f"member {number} of ")
     assert "accuracy" in line
-    processes = {json.loads(process.cmdline()[-1])["number"]: process for process in children(parent)}
-    processes.pop(number, None)
-    return processes
-
-
-def children(parent):
-    return [process for process in psutil.Process(parent.pid).children() if process.cmdline()]
+    processes = {}
+    for process in psutil.Process(parent.pid).children():
+        # One that is about to begin is not yet what it will be.
+        with suppress(psutil.Error):
+            if "nncore.member" in (words := process.cmdline()):
+                processes[json.loads(words[-1])["number"]] = process
+    return {other: process for other, process in processes.items() if other != number}
 
 
 def table(folder):
@@ -251,7 +252,9 @@ class KillAfter(Callback):
             self.checkpoints.ask()
 
     def on_checkpoint(self, epoch, batch, batches):
-        raise KeyError("killed")
+        # On a slow machine there are others before.
+        if (epoch, batch) == (self.epoch, batches):
+            raise KeyError("killed")
 
 
 def test_of_a_killed_member_the_others_stay_and_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path, capsys):
