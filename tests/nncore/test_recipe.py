@@ -102,6 +102,7 @@ recipes = st.builds(
     ),
     l2=floats(0, 9),
     clip_norm=st.none() | floats(0, 9),
+    standardize_targets=st.booleans(),
     label_smoothing=floats(0, 1),
     weight_average=st.none() | floats(0, 1),
     augmentation=st.none()
@@ -134,7 +135,7 @@ def test_what_is_to_be_set_in_nothing_is_an_error_that_says_so():
 
 def test_what_came_later_is_not_written_where_it_is_not_set():
     # So that a recipe's files, checkpoints and versions are the same bytes as before.
-    later = {"label_smoothing", "weight_average", "augmentation"}
+    later = {"standardize_targets", "label_smoothing", "weight_average", "augmentation"}
     assert to_json(plain()).keys() == {field.name for field in dataclasses.fields(Recipe)} - later
     assert to_json(plain(label_smoothing=0.1))["label_smoothing"] == 0.1
 
