@@ -87,13 +87,14 @@ def test_members_trained_at_once_are_those_trained_one_by_one_and_merged(tmp_pat
     assert main([*command, "--members", "3", "--processes", "2"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
+    file = tmp_path / "all" / "1" / MODEL_FILE
     assert [line.partition(": loss ")[0] for line in lines] == [
         f"Starting from {begun}.",
         "member 1",
         "member 2",
         "member 3",
         "validation",
-        f"Wrote {tmp_path / 'all' / '1' / MODEL_FILE} (2,560 bytes).",
+        f"Wrote {file} ({file.stat().st_size:,} bytes).",
     ]
     for number in (1, 2, 3):
         assert f"member {number}: epoch 3/3, loss 0." in said.err
@@ -109,7 +110,7 @@ def test_members_trained_at_once_are_those_trained_one_by_one_and_merged(tmp_pat
         epochs=3,
         batch_size=64,
     )
-    assert (tmp_path / "all" / "1" / MODEL_FILE).read_bytes() == expected
+    assert file.read_bytes() == expected
 
 
 # Killed and gone on with.
