@@ -220,6 +220,7 @@ BAD = [
     (["optimizer", "type"], "adamx", "optimizer.type", "(did you mean 'adam'?)"),
     (["optimizer"], {"type": "adamw", "weight_decay": -1}, "optimizer.weight_decay", "must be ≥ 0"),
     (["label_smoothing"], 1, "label_smoothing", "must be < 1"),
+    (["standardize_targets"], 1, "standardize_targets", "must be true or false"),
     (["weight_average"], 1.5, "weight_average", "must be < 1"),
     (["weight_average"], 0, "weight_average", "must be > 0"),
     (["augmentation"], 5, "augmentation", "must be an object, not 5"),
