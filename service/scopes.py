@@ -15,6 +15,8 @@ NEEDED = {
     "web.page": OPEN,
     "web.asset": OPEN,
     "web.document": OPEN,
+    "metrics.metrics": ADMIN,
+    "metrics.monitoring": PREDICT,
     "predict.predict": PREDICT,
     "v2.live": OPEN,
     "v2.ready": OPEN,
