@@ -8,6 +8,7 @@ workers at once. The folder is made anew at each start and removed at its end.
 
 import fcntl
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ ALIVE = "alive"
 # Room that is taken at once: where a disk filled up under a mapped file, a write would kill the worker.
 ROOM = {"counter": 256 << 10, "histogram": 1 << 20, "gauge_liveall": 64 << 10}
 
+logger = logging.getLogger(__name__)
+
 
 class Tally:
     """The folder, once `prepare` was called in the master, and the worker's own place in it.
@@ -35,28 +38,45 @@ class Tally:
         self._held: list[int] = []
 
     def prepare(self) -> None:
-        """Make the folder; to be called once, before the workers fork."""
+        """Make the folder; to be called once, before the workers fork.
+
+        Where it cannot be made, each worker tells of what it has counted itself.
+        """
         _remove_abandoned()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._held += _lock(self.path / "new")
-        # Held before it has its name: it is never seen without an owner.
-        (self.path / "new").rename(self.path / ALIVE)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self.path)
+        try:
+            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._held += _lock(path / "new")
+            # Held before it has its name: it is never seen without an owner.
+            (path / "new").rename(path / ALIVE)
+        except OSError as error:
+            logger.error("workers do not count together: %s", error)
+            return
+        self.path = path
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
 
     def take_place(self) -> None:
-        """Take the first place that is free; to be called in a worker that has just been forked."""
+        """Take the first place that is free; to be called in a worker that has just been forked.
+
+        Where there is no room for its files, it counts for itself.
+        """
         if self.path is None:
             return
+        try:
+            self._take_place(self.path)
+            values.ValueClass = values.MultiProcessValue(lambda: self.place)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            logger.error("what this worker counts is not told: %s", error)
+
+    def _take_place(self, path: Path) -> None:
         for number in itertools.count():
-            held = _lock(self.path / f"place-{number}")
+            held = _lock(path / f"place-{number}")
             if held:
                 break
         self._held += held
         self.place = str(number)
         self._forget_present(self.place)
         for kind, size in ROOM.items():
-            _make_room(self.path / f"{kind}_{number}.db", size)
-        values.ValueClass = values.MultiProcessValue(lambda: self.place)  # type: ignore[no-untyped-call]
+            _make_room(path / f"{kind}_{number}.db", size)
 
     def clear_free_places(self) -> None:
         """Take back what tells of the present in places that nobody holds any more: their gauges."""

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client.values import MutexValue
 from scraping import Scrape, parse, scrape
 from serving import JSON, Service, ask, wait_for
 
@@ -104,6 +105,24 @@ def test_what_a_killed_worker_counted_stays_and_its_process_is_no_longer_told_of
     pids = after.values("nnserve_process_resident_bytes", "pid")
     assert pids == {str(pid) for pid in (counted.process.pid, *(worker.pid for worker in counted.workers()))}
     assert sorted(counts_folder(counted).iterdir()) == files
+
+
+def test_counts_outlive_a_reload_of_all_workers(counted: Service) -> None:
+    counted.ask("POST", "/predict", XOR, JSON)
+    before, old = predicted(counted), {worker.pid for worker in counted.workers()}
+
+    counted.signal(signal.SIGHUP)
+    wait_for(
+        lambda: len(new := {worker.pid for worker in counted.workers()}) == 2 and not new & old,
+        "new workers",
+        counted,
+    )
+    counted.ask("POST", "/predict", XOR, JSON)
+
+    told = scrape(counted)
+    assert predicted(counted) == before + 1
+    assert told.get("nnserve_versions_loaded", model="digits") == 2
+    assert len(told.values("nnserve_versions_loaded", "pid")) == 2
 
 
 def test_every_process_is_told_of_with_its_memory(counted: Service) -> None:
@@ -285,6 +304,24 @@ def test_the_gauges_of_a_place_that_nobody_took_again_go(folders: Path) -> None:
 
     assert not (tally.path / "gauge_liveall_0.db").exists()
     assert (tally.path / "counter_0.db").exists()
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "os.posix_fallocate"])
+def test_a_full_disk_keeps_no_worker_from_starting(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prometheus_client.values.ValueClass", MutexValue)
+    monkeypatch.setattr(call, full)
+    tally, metrics = Tally(), Metrics()
+
+    tally.prepare()
+    tally.take_place()
+    metrics.predicted("m", 1, 1, 0.1, 0.1)
+
+    assert "No space left" in caplog.text
 
 
 def test_a_folder_that_a_crash_left_is_removed_at_the_next_start_and_no_other(folders: Path) -> None:
