@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from service.dataset_forms import FILE, PAIR, options_of
 from service.problems import Busy, FieldError, Invalid, OutOfSpace
 from service.receiving import FULL
 from service.schemas import pointer_to
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 
+# Bytes of a task: Linux takes an argument of 128 KiB.
+MOST_TASK = 100_000
 # Of what a process that went wrong has said, for the log.
 MOST_LOGGED = 4000
 
@@ -36,12 +39,17 @@ def import_dataset(source: Source, folder: Path, settings: Settings) -> None:
         "nice": settings.trainer_nice,
         "source": {"type": _type_of(source)} | to_json(source),
     }
-    status, said, complaint = _run(json.dumps(task), settings.max_dataset_seconds)
+    text = json.dumps(task, ensure_ascii=False)
+    if len(text.encode()) > MOST_TASK:
+        raise Invalid([FieldError("#", f"the options have more than {MOST_TASK:,} bytes together")])
+    status, said, complaint = _run(text, settings.max_dataset_seconds)
     if status is None:
         seconds = settings.max_dataset_seconds
         raise _invalid(source, f"reading it takes more than the {seconds} seconds that it may take")
-    if status < 0:
+    if status in (-signal.SIGKILL, -signal.SIGTERM):
         raise Busy(f"Reading it was ended from outside, by signal {-status}. Try again.")
+    if status < 0:
+        raise _invalid(source, f"is damaged in a way that ends who reads it, with signal {-status}")
     if said.get("errno") in FULL:
         raise OutOfSpace("The disk is full.")
     if "error" in said:
@@ -54,7 +62,9 @@ def import_dataset(source: Source, folder: Path, settings: Settings) -> None:
 def _run(task: str, seconds: int) -> tuple[int | None, dict[str, Any], str]:
     """Return the exit status, None where it took too long, the last line as JSON, and what was complained."""
     command = [sys.executable, "-m", "nncore.importing", task]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    # Who reads what a stranger has sent is told no secrets.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment = plain | {"OPENBLAS_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe) as child:  # noqa: S603
         # Also where this process is killed, and nobody looks at the clock any more.

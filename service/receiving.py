@@ -53,8 +53,7 @@ def pieces(environ: Mapping[str, Any], most_bytes: int, room: int) -> Iterator[b
         if not piece:
             break
         taken += len(piece)
-        if taken <= min(most_bytes, room):
-            yield piece
+        yield piece
     if max(taken, length) > most_bytes:
         raise TooLarge(f"The body may have at most {most_bytes:,} bytes.")
     if max(taken, length) > room:

@@ -120,6 +120,12 @@ REFUSED: list[tuple[str, Callable[[], tuple[bytes, Any]], str, str]] = [
     ("a wrong share", fields(test="0.9"), "#/test", "0.5"),
     ("a share in words", fields(validation="some"), "#/validation", "must be a number, not 'some'"),
     ("a column that is not there", fields(ignore=["colour", "size"]), "#/ignore", "'size'"),
+    (
+        "more options than a process can be told",
+        fields(ignore=["x" * 300] * 400),
+        "#",
+        "more than 100,000 bytes",
+    ),
     ("a height in words", file(zip_of({"a/1.png": PNG}), "p.zip", height="x"), "#/height", "whole number"),
     # The files.
     ("no file", lambda: form("bad", target="kind"), "#/file", "is missing"),
@@ -371,6 +377,9 @@ def _peak(process: psutil.Process) -> int:
     [
         ("exec sleep 60", Invalid, "takes more than the 1 seconds"),
         ("kill -9 $$", Busy, "ended from outside, by signal 9"),
+        ("kill -11 $$", Invalid, "with signal 11"),
+        # It knows no secrets.
+        ("""echo "{\\"error\\": \\"$NNSERVE_ADMIN_KEY.\\"}"; exit 1""", Invalid, r"^\.$"),
         (
             f"echo '{json.dumps({'error': 'full', 'errno': errno.ENOSPC})}'; exit 1",
             OutOfSpace,
@@ -387,6 +396,7 @@ def test_a_reader_that_is_late_killed_or_broken_is_told_apart(
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setenv("NNSERVE_ADMIN_KEY", "secret")
 
     with pytest.raises(error, match=text):
         import_dataset(Csv("a.csv", "b"), tmp_path, Settings(max_dataset_seconds=1))
