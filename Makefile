@@ -8,7 +8,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench kills examples
+.PHONY: help serve test lint format bench nightly kills examples
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/augmentation.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/prediction.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/digit_pictures.py
+
+nightly: .venv/develop ## Generate over 10,000 requests, and hold the answers to /openapi.json
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/openapi_cases.py $(ARGS)
 
 kills: .venv/develop ## Kill processes at random, 200 times on each database, and write docs/kills.md
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/kills_report.py --report docs/kills.md $(ARGS)

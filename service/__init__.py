@@ -20,7 +20,18 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from sqlalchemy.exc import SQLAlchemyError
 
     from service import auth, errors, observe
-    from service.api import datasets, health, metrics, models, predict, train, v2, v2_repository, versions
+    from service.api import (
+        datasets,
+        health,
+        metrics,
+        models,
+        predict,
+        train,
+        v2,
+        v2_repository,
+        versions,
+        web,
+    )
     from service.database import Database, parse_url
     from service.datasets import Datasets
     from service.exposition import Exposition
@@ -78,7 +89,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["exposition"] = Exposition(tally, counters, store, monitoring, Reader(database))
     errors.init_app(app)
     auth.init_app(app, guard)
-    for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health):
+    for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health, web):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = observe.Observed(app.wsgi_app, settings, counters)  # type: ignore[method-assign]
     return app
