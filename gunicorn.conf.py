@@ -10,6 +10,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from service.memory import keep_little
+from service.pressure import SPARE_THREADS
 from service.settings import SettingsError, read_settings
 
 try:
@@ -21,8 +22,9 @@ wsgi_app = "service:create_app()"
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 worker_class = "service.worker.Worker"
 workers = settings.workers
-# A stream of events holds a thread as long as it lasts: predictions must not have to wait for it.
-threads = settings.threads + settings.streams
+# A stream of events holds a thread as long as it lasts: predictions must not have to wait for it, and health
+# not for either.
+threads = settings.threads + settings.streams + SPARE_THREADS
 # The models are loaded once, before the fork, and shared by the workers.
 preload_app = True
 graceful_timeout = settings.graceful_timeout
@@ -52,7 +54,8 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Before a worker answers anybody, have it know the keys as they are now."""
-    worker.wsgi.extensions["keyring"].watch()
+    if keyring := getattr(worker.wsgi, "extensions", {}).get("keyring"):
+        keyring.watch()
     if exposition := _part_of(worker.wsgi, "exposition"):
         exposition.begin()
 

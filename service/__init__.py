@@ -41,6 +41,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from service.keyring import Keyring
     from service.metrics import Metrics
     from service.monitoring import Monitoring
+    from service.pressure import Pressure
     from service.promotion import Promotions
     from service.retention import Retention
     from service.schema import Unusable, migrate
@@ -91,5 +92,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     auth.init_app(app, guard)
     for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health, web):
         app.register_blueprint(view.blueprint)
+    app.wsgi_app = Pressure(app.wsgi_app, settings.threads)  # type: ignore[method-assign]
     app.wsgi_app = observe.Observed(app.wsgi_app, settings, counters)  # type: ignore[method-assign]
     return app

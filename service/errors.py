@@ -26,18 +26,24 @@ logger = logging.getLogger(__name__)
 def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Any = None
 ) -> Response:
-    """Return the problem document as the response to the request at hand, of which no more is read.
-
-    Below /v2 an error has the form of the protocol that is spoken there.
-    """
+    """Return the problem document as the response to the request at hand, of which no more is read."""
     codec.discard_rest(request.environ)
-    if request.path == V2 or request.path.startswith(f"{V2}/"):
+    status, media_type, body = document(request.path, status, detail, errors)
+    return Response(body, status, headers, content_type=media_type)
+
+
+def document(
+    path: str, status: int, detail: str, errors: list[FieldError] | None = None
+) -> tuple[int, str, bytes]:
+    """Return how a caller of a path is told of an error: status, media type and body.
+
+    Below /v2 it has the form of the protocol that is spoken there.
+    """
+    if path == V2 or path.startswith(f"{V2}/"):
         # Its clients know what is wrong with a request as 400 alone.
         status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
-        answer = codec.respond({"error": detail[:MOST_DETAIL]}, int(status))
-        answer.headers.update(headers or {})
-        return answer
-    document: dict[str, Any] = {
+        return int(status), "application/json", codec.dumps({"error": detail[:MOST_DETAIL]})
+    told: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": int(status),
@@ -45,11 +51,11 @@ def problem(
         "request_id": request_id(),
     }
     if errors:
-        document["errors"] = [
+        told["errors"] = [
             {"pointer": e.pointer[:MOST_DETAIL], "detail": e.detail[:MOST_DETAIL]}
             for e in errors[:MOST_ERRORS]
         ]
-    return Response(codec.dumps(document), int(status), headers, content_type=MEDIA_TYPE)
+    return int(status), MEDIA_TYPE, codec.dumps(told)
 
 
 def init_app(app: "Flask") -> None:

@@ -129,7 +129,7 @@ class Settings:
         validate=validate.Regexp(f"({_RATE}(;{_RATE})*)?$", error="Must be like 100/second;10000/hour."),
     )
     workers: int = _setting(_cores, "worker processes; by default one a core", **_POSITIVE)
-    threads: int = _setting(8, "requests that a worker answers at once", **_POSITIVE)
+    threads: int = _setting(16, "requests that a worker answers at once", **_POSITIVE)
     streams: int = _setting(4, "event streams a worker; each takes a thread more", **_POSITIVE)
     trainers: int = _setting(1, "trainers that `nnserve up` starts: jobs run at once", **_POSITIVE)
     graceful_timeout: int = _setting(30, "seconds that requests may still take after SIGTERM", **_POSITIVE)

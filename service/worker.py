@@ -2,25 +2,49 @@
 
 import errno
 import select
+import selectors
 import signal
 import socket
-import struct
 import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.connection import Connection, head_is_there
 from service.stopping import stopping
 
-# Seconds of silence after which a client that has begun a request, or does not take its answer, has gone.
-SILENCE_SECONDS = 10
 # Seconds that a client may take to close its end of a connection that is not kept.
 LINGER_SECONDS = 1.0
+# Seconds that a request may take to arrive, where no setting says otherwise.
+ARRIVAL_SECONDS = 30
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """A worker that loses no connection when it stops, and that no single client can hold up."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arrival_seconds = ARRIVAL_SECONDS
+        # Connections whose other end is still open.
+        self._parting: deque[TConn] = deque()
+        self._slow: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    def init_process(self) -> None:
+        """Begin, with threads of their own for clients that send the head of a request slowly."""
+        self._slow = ThreadPoolExecutor(max_workers=self.cfg.threads)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and take over how long a request may take to arrive."""
+        super().load_wsgi()
+        settings = getattr(self.wsgi, "extensions", {}).get("settings")
+        if settings is not None:
+            self._arrival_seconds = settings.body_seconds
 
     def init_signals(self) -> None:
         """Leave Ctrl-C, which a terminal sends to all processes, to the master: it tells the workers."""
@@ -32,24 +56,73 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         gunicorn leaves the queue to be reset, and open until the last worker has gone.
         """
-        if not self.alive:
+        if self.alive:
+            super().set_accept_enabled(enabled)
+        elif not self._closed:
+            self._closed = True
             self._take_queued()
-        super().set_accept_enabled(enabled)
-        if not self.alive:
+            super().set_accept_enabled(False)
             for listener in self.sockets:
                 listener.close()
 
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection, and give it a thread once something has come.
+
+        gunicorn would have a thread wait for that: as many silent connections as there are threads, and
+        nobody else were answered for seconds.
+        """
+        if not self.alive:
+            super().accept(listener)
+            return
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, Connection(accepted), address, listener.getsockname())
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Have a request answered by one of the threads; by one of those for slow clients, if it is one."""
+        pool = self.tpool if head_is_there(conn.sock) else self._slow
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
     def handle(self, conn: Any) -> Any:
-        """Answer a request; where the connection is not kept, wait here for the client to close it too.
+        """Answer a request."""
+        if not isinstance(conn.sock, Connection):
+            conn.sock = Connection(conn.sock)
+        conn.sock.begin(self._arrival_seconds)
+        return super().handle(conn)
+
+    def finish_request(self, conn: Any, done: Future[Any]) -> None:
+        """Keep the connection; or have the poller wait for the client to close it too.
 
         gunicorn waits in the thread that accepts and dispatches, where all other clients wait with it.
         """
-        if not isinstance(conn.sock, _Client):
-            conn.sock = _Client(conn.sock)
-        kept = super().handle(conn)
-        if kept is False:
-            _part(conn.sock)
-        return kept
+        if done.cancelled() or done.exception() is not None or done.result() is not False:
+            super().finish_request(conn, done)
+            return
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._read_on, conn))
+        except (OSError, ValueError):
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.timeout = time.monotonic() + LINGER_SECONDS
+        self._parting.append(conn)
+
+    def murder_pending(self) -> None:
+        """Close the connections of clients that say nothing, and of those that do not close theirs."""
+        super().murder_pending()
+        while self._parting and self._parting[0].timeout < time.monotonic():
+            self._part(self._parting[0])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop, streams too, which would last for minutes."""
@@ -70,41 +143,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     break
                 self.accept(listener)
 
+    def _read_on(self, conn: Any, _: Any) -> None:
+        """Read what a client is still sending, so that closing resets nothing that is on its way to it."""
+        with suppress(BlockingIOError):
+            try:
+                if socket.socket.recv(conn.sock, 1 << 16):
+                    return
+            except ConnectionError:
+                pass
+            self._part(conn)
 
-class _Client(socket.socket):
-    """A client's connection on which nothing is waited for without end.
-
-    gunicorn has no limit of its own: as many clients as there are threads, gone to sleep in the middle of a
-    request, and the worker would answer nobody. The kernel keeps the time, which costs a request nothing.
-    """
-
-    def __init__(self, accepted: socket.socket) -> None:
-        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE_SECONDS, 0))
-
-    def recv(self, *how: int) -> bytes:
-        """Return what has come; after a silence nothing, as from a client that has gone."""
-        try:
-            return super().recv(*how)
-        except BlockingIOError:
-            return b""
-
-    def sendall(self, *what: Any) -> None:
-        """Send all of it; after a silence fail, as with a client that has gone."""
-        try:
-            super().sendall(*what)
-        except BlockingIOError:
-            raise BrokenPipeError(errno.EPIPE, "the client takes nothing any more") from None
-
-
-def _part(connection: socket.socket) -> None:
-    """Send the end, and read until the client's, so that closing resets nothing that is on its way."""
-    deadline = time.monotonic() + LINGER_SECONDS
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(LINGER_SECONDS)
-        while time.monotonic() < deadline and connection.recv(1 << 16):
-            pass
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    def _part(self, conn: Any) -> None:
+        self._parting.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()

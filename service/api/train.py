@@ -19,6 +19,7 @@ from service.jobs.job import Job
 from service.jobs.ledger import Ledger, Request, is_over
 from service.jobs.plans import check_data, make_plan, read_start
 from service.jobs.queue import Queue
+from service.pressure import STREAM
 from service.problems import BadBody, Busy, FieldError, Invalid
 from service.queries import query
 from service.schemas import load
@@ -89,6 +90,7 @@ def events(job_id: str) -> Response:
     if not seats.acquire(blocking=False):
         raise Busy("All event streams of this worker are taken; try again, or ask GET /train/<id>.")
     response = Response(stream(ledger, job, after), content_type="text/event-stream; charset=utf-8")
+    request.environ[STREAM] = True
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(seats.release)

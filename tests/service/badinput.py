@@ -334,7 +334,7 @@ UNKNOWN = [
     Bad("nothing at an address", address("GET", "/nothing"), 404, says="nothing at this address"),
     Bad("a slash too many", address("GET", "/models/"), 404),
     Bad("a file", address("GET", "/static/../../etc/passwd"), 404),
-    Bad("an unknown host", address("GET", "/nothing", Host="a b/c:d"), 404),
+    Bad("an unknown host", address("GET", "/nothing", Host="a b/c:d"), 403, says="not called"),
 ]
 
 WRONG_VERSION = [

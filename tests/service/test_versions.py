@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -318,21 +318,20 @@ class TestAFileThatIsGivenBack:
     def test_to_clients_that_take_nothing_holds_nobody_up_for_ever(self, tmp_path: Path) -> None:
         publish(tmp_path / "store" / "large", silent(3000))
         with impatient_service(tmp_path) as address, ExitStack() as opened:
-            for _ in range(2):
-                sleeper = opened.enter_context(socket.create_connection(address, timeout=DEADLINE))
-                sleeper.sendall(b"GET /models/large/versions/1/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert sleeper.recv(12) == b"HTTP/1.1 200"
-            # Both threads are taken.
-            waiting = http.client.HTTPConnection(*address, timeout=DEADLINE)
-            assert ask(waiting, "GET", "/healthz").status == 200
-            waiting.close()
+            sleeper = opened.enter_context(socket.create_connection(address, timeout=DEADLINE))
+            sleeper.sendall(b"GET /models/large/versions/1/file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sleeper.recv(12) == b"HTTP/1.1 200"
+            waiting = opened.enter_context(closing(http.client.HTTPConnection(*address, timeout=DEADLINE)))
+            # It is the one request that may be in flight.
+            assert ask(waiting, "GET", "/models").status == 503
+            wait_for(lambda: ask(waiting, "GET", "/models").status == 200, "end of the sleeper's patience")
 
 
 @contextmanager
 def impatient_service(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a service of two threads that gives a silent client a second instead of ten."""
+    """Run a service of one request at a time that gives a silent client a second instead of ten."""
     conf = folder / "gunicorn.conf.py"
-    patience = "import service.worker\nservice.worker.SILENCE_SECONDS = 1\n"
+    patience = "import service.connection\nservice.connection.SILENCE_SECONDS = 1\n"
     conf.write_text(patience + (ROOT / "gunicorn.conf.py").read_text())
     settings = {
         "port": free_port(),

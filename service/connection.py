@@ -1,0 +1,83 @@
+"""A client's connection, on which nothing is waited for without end."""
+
+import errno
+import socket
+import struct
+import time
+from typing import Any
+
+# Seconds of silence after which a client that has begun a request, or does not take its answer, has gone.
+SILENCE_SECONDS = 10
+# Bytes of a request that are worth a second more.
+BYTES_A_SECOND = 1 << 16
+# Seconds that are spent on the rest of a body which nobody wants, where somebody else waits for the thread.
+HURRIED_SECONDS = 0.02
+# gunicorn refuses a longer head.
+MOST_HEAD = 1 << 16
+
+
+class Connection(socket.socket):
+    """A connection on which nothing is waited for without end.
+
+    gunicorn has no limit of its own: as many clients as there are threads, gone to sleep in the middle of a
+    request, and the worker would answer nobody. The kernel keeps the time of a silence, which costs a request
+    nothing; that of a whole request is looked at whenever something comes.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        self._deadline, self._hurried = 0.0, False
+        self._allow_silence(SILENCE_SECONDS, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
+
+    def begin(self, seconds: float) -> None:
+        """Have a request begin, which may take so long to arrive, and longer if it is large."""
+        self._deadline = time.monotonic() + seconds
+        if self._hurried:
+            self._hurried = False
+            self._allow_silence(SILENCE_SECONDS, socket.SO_RCVTIMEO)
+
+    def hurry(self) -> None:
+        """Wait but a moment for what is still to come of the request."""
+        self._deadline, self._hurried = time.monotonic() + HURRIED_SECONDS, True
+        self._allow_silence(HURRIED_SECONDS, socket.SO_RCVTIMEO)
+
+    def recv(self, *how: int) -> bytes:
+        """Return what has come; after a silence, or too long a time, nothing, as from one who has gone."""
+        if time.monotonic() > self._deadline:
+            return b""
+        try:
+            come = super().recv(*how)
+        except BlockingIOError:
+            return b""
+        if not self._hurried:
+            self._deadline += len(come) / BYTES_A_SECOND
+        return come
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set the time to wait for anything, which is no longer than the request may still take."""
+        if seconds:
+            seconds = min(seconds, max(self._deadline - time.monotonic(), 0.001))
+        super().settimeout(seconds)
+
+    def sendall(self, *what: Any) -> None:
+        """Send all of it; after a silence fail, as with a client that has gone."""
+        try:
+            super().sendall(*what)
+        except BlockingIOError:
+            raise BrokenPipeError(errno.EPIPE, "the client takes nothing any more") from None
+
+    def _allow_silence(self, seconds: float, *options: int) -> None:
+        whole, part = divmod(seconds, 1)
+        for option in options:
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(whole), int(part * 1e6)))
+
+
+def head_is_there(connection: socket.socket) -> bool:
+    """Tell whether a request's head has come whole, or an end, or too much: whatever needs no waiting."""
+    try:
+        come = socket.socket.recv(connection, MOST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return not come or b"\r\n\r\n" in come or len(come) == MOST_HEAD

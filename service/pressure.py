@@ -1,0 +1,89 @@
+"""How much a worker takes on at once: one request more is told so at once, and health is always answered.
+
+A worker has a thread for each request in flight, one for each event stream, and two to spare, which answer
+for health and refuse. A request is in flight from its head to the last byte of its answer; so one whose body
+drips in, or whose answer nobody takes, counts as long as it holds its thread.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from service.errors import document
+from service.problems import Busy
+
+SPARE_THREADS = 2
+# Where a view says that its answer is a stream, which has a seat of its own.
+STREAM = "nnserve.stream"
+ALWAYS_ANSWERED = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
+
+Environ = dict[str, Any]
+WSGI = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class Pressure:
+    """A WSGI application that lets so many requests at once through to another one."""
+
+    def __init__(self, app: WSGI, most: int) -> None:
+        self.app = app
+        self.most = most
+        # Taking from a list and putting back are atomic, and cost less than any lock.
+        self._seats = [None] * most
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request, or refuse it."""
+        if environ["PATH_INFO"] in ALWAYS_ANSWERED:
+            _do_not_wait_for_the_body(environ)
+            return self.app(environ, start_response)
+        try:
+            self._seats.pop()
+        except IndexError:
+            return self._refuse(environ, start_response)
+        try:
+            answer = self.app(environ, start_response)
+        except BaseException:
+            self._seats.append(None)
+            raise
+        if STREAM in environ:
+            self._seats.append(None)
+            return answer
+        return _Held(answer, self._seats)
+
+    def _refuse(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        _do_not_wait_for_the_body(environ)
+        text = f"This worker is answering {self.most} requests already, as many as it may: try again."
+        status, media_type, body = document(environ["PATH_INFO"], Busy.status, text)
+        headers = [
+            ("Content-Type", media_type),
+            ("Content-Length", str(len(body))),
+            ("Retry-After", str(Busy.retry_after)),
+        ]
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body]
+
+
+class _Held:
+    """An answer that has its seat until it is sent."""
+
+    __slots__ = ("_answer", "_seats")
+
+    def __init__(self, answer: Iterable[bytes], seats: list[None]) -> None:
+        self._answer, self._seats = answer, seats
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._answer, "close"):
+                self._answer.close()
+        finally:
+            self._seats.append(None)
+
+
+def _do_not_wait_for_the_body(environ: Environ) -> None:
+    """Have what is sent of a body that nobody reads hold the thread no longer than a moment."""
+    if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+        hurry = getattr(environ.get("gunicorn.socket"), "hurry", None)
+        if hurry is not None:
+            hurry()
