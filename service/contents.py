@@ -61,6 +61,15 @@ def drafted(root: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def is_whole(folder: Path) -> bool:
+    """Say whether a content is what it was when it was taken in; reads all of it."""
+    try:
+        read_stored(folder, folder.name, verify=True)
+    except DatasetError:
+        return False
+    return True
+
+
 def place(folder: Path, root: Path, sha256: str) -> None:
     """Have a folder appear as a content, unless that is there already."""
     target = root / CONTENTS / sha256

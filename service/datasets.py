@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, select
 from nncore.datasets import Dataset, Stored
 from nncore.datasets.stored import Description, read_description
 from nncore.errors import DatasetError
-from service.contents import content, load, place, vanish
+from service.contents import content, is_whole, load, place, vanish
 from service.database import Database, clock
 from service.problems import Conflict, NotFound
 from service.references import named, referred
@@ -43,7 +43,8 @@ class Datasets:
     def add(self, name: str, folder: Path) -> tuple[Named, bool]:
         """Take a folder in under a name; False where the name stood for this content already.
 
-        Where it stood for another it no longer does. Raises DatasetError where the folder is no dataset.
+        Where it stood for another it no longer does. A content that is there and damaged is replaced. Raises
+        DatasetError where the folder is no dataset.
         """
         found = read_description(folder)
         facts = {
@@ -52,7 +53,12 @@ class Datasets:
             "task": found.about["task"],
             "parts": found.about["rows"],
         }
+        there = content(self.root, found.sha256)
+        damaged = there is not None and not is_whole(there)
         with self.database.writing(TURN) as connection:
+            if damaged and (there := content(self.root, found.sha256)):
+                # What is left behind goes with what a kill leaves behind; who reads it has it open.
+                vanish(there)
             place(folder, self.root, found.sha256)
             before = _find(connection, name)
             if before is not None and before.sha256 == found.sha256:

@@ -37,7 +37,8 @@ def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
 def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
     """Return inputs (N, …) in the network's shape, each number in the range that the card declares."""
     _check_rows(inputs, settings)
-    if categorical := [column.name for column in card.input.columns if column.categories]:
+    columns = card.input.columns
+    if columns and (categorical := [column.name for column in columns if column.categories]):
         raise Invalid([FieldError("#/inputs/0", _by_name(categorical))])
     shaped = _shaped(inputs, card.architecture.input_shape)
     if card.input.range is not None:

@@ -350,6 +350,10 @@ def test_damaged_data_are_not_trained_on(up: Service) -> None:
 
     assert ended["state"] == "failed"
     assert "train-inputs.npy is not what it was" in ended["error"]
+    # Sending them again mends them.
+    assert send(up, "damaged", "a.csv", two_kinds(7), target="kind").status == 200
+    assert up.ask("POST", f"/train/{ended['id']}/retry").status == 202
+    assert wait_until(up, ended["id"], *ENDED)["state"] == "succeeded"
 
 
 @pytest.mark.parametrize(
