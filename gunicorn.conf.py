@@ -9,6 +9,8 @@ from typing import Any
 # Before NumPy is imported, here or in a worker: at these sizes a second BLAS thread only costs.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import gunicorn.http.wsgi
+
 from service.memory import keep_little
 from service.pressure import SPARE_THREADS
 from service.settings import SettingsError, read_settings
@@ -18,6 +20,8 @@ try:
 except SettingsError as error:
     sys.exit(f"nnserve: {error}")
 
+# Says less than gunicorn would.
+gunicorn.http.wsgi.SERVER = "nnserve"
 wsgi_app = "service:create_app()"
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 worker_class = "service.worker.Worker"

@@ -18,6 +18,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from sqlalchemy.exc import SQLAlchemyError
+    from werkzeug.middleware.proxy_fix import ProxyFix
 
     from service import auth, errors, observe
     from service.api import (
@@ -35,6 +36,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from service.database import Database, parse_url
     from service.datasets import Datasets
     from service.exposition import Exposition
+    from service.front import Front
+    from service.hosts import Hosts
     from service.jobs.figures import Reader
     from service.jobs.ledger import Ledger
     from service.jobs.queue import Queue
@@ -59,7 +62,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         # The one place before the workers fork; it closes its connections again.
         migrate(database)
         keyring = Keyring(database, settings.admin_key)
-        guard = auth.Guard(settings, keyring)
+        hosts = Hosts(settings)
+        guard = auth.Guard(settings, keyring, hosts)
     except (Unusable, auth.Unguarded, SQLAlchemyError) as error:
         sys.exit(f"nnserve: {error}")
     seed(settings.model_store, settings.shipped_models)
@@ -93,5 +97,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health, web):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = Pressure(app.wsgi_app, settings.threads)  # type: ignore[method-assign]
+    app.wsgi_app = Front(app.wsgi_app, settings, hosts)  # type: ignore[method-assign]
     app.wsgi_app = observe.Observed(app.wsgi_app, settings, counters)  # type: ignore[method-assign]
+    if hops := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     return app

@@ -8,14 +8,12 @@ from service.hosts import Hosts, is_loopback
 from service.keyring import Keyring
 from service.keys import Key
 from service.problems import Forbidden, Unauthorized
-from service.scopes import ADMIN, OPEN, needed
+from service.scopes import ADMIN, KEY, OPEN, needed
 from service.settings import Settings, listed
 
 if TYPE_CHECKING:
     from flask import Flask
 
-# Where the name of the caller's key is left, for jobs, labels and the log line.
-KEY = "nnserve.key"
 _BEARER = "bearer "
 
 
@@ -26,9 +24,9 @@ class Unguarded(Exception):
 class Guard:
     """Lets requests pass, or raises Unauthorized or Forbidden."""
 
-    def __init__(self, settings: Settings, keyring: Keyring) -> None:
+    def __init__(self, settings: Settings, keyring: Keyring, hosts: Hosts) -> None:
         """Raise Unguarded where strangers could call, and there is neither a key nor leave to do without."""
-        self._keyring, self._hosts = keyring, Hosts(settings)
+        self._keyring, self._hosts = keyring, hosts
         self._anonymous = frozenset(listed(settings.allow_anonymous))
         # Behind a proxy everybody comes from this machine.
         self._private = is_loopback(settings.host) and not settings.trusted_proxies

@@ -2,7 +2,7 @@
 
 from flask import request
 
-from service.auth import KEY
+from service.scopes import KEY
 
 
 def caller() -> str:

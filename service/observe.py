@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import orjson
 
-from service import metrics, requestid
+from service import metrics, requestid, tracing
+from service.scopes import KEY
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -23,6 +24,7 @@ WSGI = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # Where a view leaves the version that answers, for the log line.
 SERVED = metrics.SERVED
+TRACE = "nnserve.trace"
 STDERR = 2
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -47,7 +49,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        record.request_id = requestid.request_id()
+        record.request_id = _ids(requestid.request_id(), tracing.trace_id())
         return super().format(record)
 
 
@@ -63,6 +65,8 @@ class JSONFormatter(logging.Formatter):
             "request_id": requestid.request_id(),
             "message": record.getMessage(),
         }
+        if trace_id := tracing.trace_id():
+            line["trace_id"] = trace_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
@@ -80,9 +84,13 @@ class Observed:
         """Answer a request."""
         began = environ[metrics.BEGAN] = time.perf_counter()
         request_id = requestid.begin(environ.get("HTTP_X_REQUEST_ID"))
+        sent = environ.get("HTTP_TRACEPARENT")
+        trace = environ[TRACE] = tracing.begin(sent) if sent is not None else None
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.append((requestid.HEADER, request_id))
+            if trace is not None:
+                headers.append((tracing.HEADER, trace.told()))
             seconds = time.perf_counter() - began
             self.metrics.answered(environ, status, seconds)
             if self.logs:
@@ -96,6 +104,8 @@ class Observed:
             return self.app(environ, start)
         finally:
             requestid.end()
+            if trace is not None:
+                tracing.end()
 
 
 def text_line(environ: Environ, status: str, seconds: float, request_id: str) -> bytes:
@@ -103,8 +113,10 @@ def text_line(environ: Environ, status: str, seconds: float, request_id: str) ->
     now = time.strftime(TIME_FORMAT, time.gmtime())
     model, version = environ.get(SERVED, ("", ""))
     served = f" {model}/{version}" if model else ""
-    what = f"{environ['REQUEST_METHOD']} {_path(environ)} {status[:3]} {seconds * 1000:.2f} ms{served}"
-    return f"{now} INFO [{request_id}] {what}\n".encode()
+    by = f" by {environ[KEY]}" if KEY in environ else ""
+    ids = _ids(request_id, environ[TRACE].trace_id if environ[TRACE] else "")
+    what = f"{environ['REQUEST_METHOD']} {_path(environ)} {status[:3]} {seconds * 1000:.2f} ms{served}{by}"
+    return f"{now} INFO [{ids}] {what}\n".encode()
 
 
 def json_line(environ: Environ, status: str, seconds: float, request_id: str) -> bytes:
@@ -122,7 +134,18 @@ def json_line(environ: Environ, status: str, seconds: float, request_id: str) ->
     }
     if SERVED in environ:
         line["model"], line["version"] = environ[SERVED]
+    if KEY in environ:
+        line["key"] = environ[KEY]
+    if metrics.INFERENCE in environ:
+        line["parsing_ms"] = round(environ[metrics.PARSING] * 1000, 3)
+        line["inference_ms"] = round(environ[metrics.INFERENCE] * 1000, 3)
+    if trace := environ[TRACE]:
+        line |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "parent_id": trace.parent_id}
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _ids(request_id: str, trace_id: str) -> str:
+    return f"{request_id} {trace_id}" if trace_id else request_id
 
 
 def _path(environ: Environ) -> str:

@@ -7,6 +7,8 @@ PREDICT, TRAIN, ADMIN = "predict", "train", "admin"
 SCOPES = (PREDICT, TRAIN, ADMIN)
 # Needs no key: asked by whoever watches over the service.
 OPEN = ""
+# Where the name of the caller's key is left, for jobs, labels and the log line.
+KEY = "nnserve.key"
 
 NEEDED = {
     "health.healthz": OPEN,

@@ -52,7 +52,7 @@ def upload() -> Response:
         one, new = _datasets().add(name, folder)
     logger.info("dataset %s: %s, %d bytes", one.name, one.sha256, one.bytes)
     response = codec.respond(_document(one), 201 if new else 200)
-    response.headers["Location"] = f"/datasets/{one.name}"
+    response.headers["Location"] = f"{request.script_root}/datasets/{one.name}"
     return response
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, current_app, request
 
-from service import bodies, codec
+from service import bodies, codec, tracing
 from service.callers import caller
 from service.datasets import Datasets
 from service.job_schemas import JOBS_QUERY, TRAIN_REQUEST, JobDetail, JobSummary, Plan
@@ -51,7 +51,7 @@ def start() -> Response:
             checked = {"model": asked["model"]} | dataclasses.asdict(plan)
             return codec.respond({"dry_run": True} | Plan().dump(checked))
         current_app.extensions["retention"].check_room()
-        document = dataclasses.asdict(plan)
+        document = dataclasses.asdict(plan) | _trace()
         check = partial(check_data, datasets.root, document)
         job, new = ledger.add(asked["model"], document, plan.recipe["epochs"], wanted, check)
         if new:
@@ -117,11 +117,16 @@ def retry(job_id: str) -> Response:
     return _respond(job, 202)
 
 
+def _trace() -> dict[str, str]:
+    """Return the trace that the request is part of, for the log lines of whoever trains."""
+    return {"trace_id": tracing.trace_id()} if tracing.trace_id() else {}
+
+
 def _respond(job: Job, status: int = 200) -> Response:
     document = dataclasses.asdict(job) | {"history": _ledger().history(job, HISTORY)}
     response = codec.respond(JobDetail().dump(document), status)
     if status == 202:
-        response.headers["Location"] = f"/train/{job.id}"
+        response.headers["Location"] = f"{request.script_root}/train/{job.id}"
     return response
 
 

@@ -36,7 +36,7 @@ def upload(model: str) -> Response:
     facts = read_facts(added.root / model / str(number))
     document = facts | {"model": model, "version": number, "promotion": dataclasses.asdict(decision)}
     response = codec.respond(UPLOADED.dump(document), 201 if new else 200)
-    response.headers["Location"] = f"/models/{model}/versions/{number}"
+    response.headers["Location"] = f"{request.script_root}/models/{model}/versions/{number}"
     return response
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from service import tracing
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases
 
@@ -56,6 +57,7 @@ class Heart(threading.Thread):
 
     def run(self) -> None:
         """Beat until the block ends, or has to be ended."""
+        tracing.adopt(self.job.plan.get("trace_id"))
         stopping = math.inf
         while not self._ended.wait(self.every):
             if not self._beat():

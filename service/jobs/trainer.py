@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from nncore.allocation import MOST_KEPT, keep_freed_memory
 from nncore.errors import NNCoreError
+from service import tracing
 from service.database import Database, parse_url
 from service.jobs.heart import Heart
 from service.jobs.job import Job
@@ -55,6 +56,7 @@ class Trainer:
         job = self.leases.claim(job_id, self.name)
         if job is None:
             return
+        tracing.adopt(job.plan.get("trace_id"))
         logger.info("job %s: training %s, attempt %d", job.id, job.model, job.attempts)
         settings = self.settings
         lease, most = settings.lease_seconds, settings.max_job_seconds
