@@ -42,6 +42,12 @@ _RECIPE = {
 }
 _DATA = {"name": "xor", "sha256": "56247b84d65bf1294c45c4836b83abbc44ad71c33c46d2c9520e543db6c7dc72"}
 
+# Of forms, by schema, what the page fills in; a picture or a file is the reader's own.
+FORMS = {
+    "PredictForm": {"model": "digits", "version": "stable"},
+    "DatasetForm": {"name": "iris", "target": "species"},
+}
+
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "predict.predict": (
         Example(

@@ -14,6 +14,7 @@ from service.gate import RULES
 from service.job_schemas import RecipeOrName
 from service.openapi_answers import Prediction
 from service.openapi_calls import MAYBE
+from service.openapi_examples import FORMS
 from service.openapi_words import FIELDS
 from service.schemas import Moment, Version
 from service.uploads import FILE_FIELD
@@ -76,6 +77,8 @@ class Converter(OpenAPIConverter):
             found.pop("additionalProperties", None)
             found["required"] = [field for field in found["properties"] if field not in MAYBE.get(name, ())]
         found["properties"].update(_FILES.get(name, {}))
+        for field, example in FORMS.get(name, {}).items():
+            found["properties"][field]["examples"] = [example]
         found["description"] = (type(made).__doc__ or "").strip()
         return found | EXTRA.get(name, {})
 

@@ -29,9 +29,10 @@ from serving import JSON, ROOT, Service
 
 from service import openapi, openapi_answers
 from service.dataset_forms import FILES, KINDS, options_of
-from service.openapi_calls import CALLS, MAYBE
+from service.openapi_calls import CALLS, MAYBE, WATCHED
 from service.openapi_examples import EXAMPLES, PARTS, Example
 from service.openapi_words import FIELDS, HEADERS, PARAMETERS, STATUSES
+from service.pressure import ALWAYS_ANSWERED
 from service.scopes import needed
 
 # Of all models there are more than the example shows.
@@ -112,6 +113,12 @@ def test_each_call_says_which_scope_its_key_needs(document: dict[str, Any]) -> N
     for view in CALLS:
         scope = needed(view)
         assert said[view.replace(".", "_")] == ([{"key": [scope]}] if scope else []), view
+
+
+def test_only_what_is_always_answered_is_never_busy(app: Any) -> None:
+    rules = {rule.endpoint: openapi.path_of(rule) for rule in app.url_map.iter_rules()}
+
+    assert {rules[view] for view in WATCHED} == ALWAYS_ANSWERED
 
 
 def test_a_dataset_may_be_sent_with_all_that_its_form_reads(document: dict[str, Any]) -> None:
