@@ -28,7 +28,7 @@ def csv_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 @functools.cache
 def table(name: str, every: int = 5) -> tuple[bytes, list[dict[str, float]], list[str]]:
-    """Return a table of scikit-learn as CSV, every so-manieth row left out: these as objects, with answers."""
+    """Return a table of scikit-learn as CSV, every so-manieth row left out; those as objects, and answers."""
     from sklearn import datasets
 
     data = getattr(datasets, f"load_{name}")()
