@@ -54,6 +54,7 @@ def document() -> Response:
     body, tag = _document()
     response = Response(body, content_type="application/json")
     response.set_etag(tag)
+    response.headers["Cache-Control"] = "no-cache"
     response.make_conditional(request)
     return response
 

@@ -189,6 +189,7 @@ def test_it_is_made_once_and_not_sent_to_who_has_it(described: Service) -> None:
     again = described.ask("GET", "/openapi.json", headers={"If-None-Match": first.headers["etag"]})
 
     assert first.headers["content-type"] == "application/json"
+    assert first.headers["cache-control"] == "no-cache"
     assert (again.status, again.body) == (304, b"")
 
 
