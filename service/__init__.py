@@ -94,6 +94,10 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["exposition"] = Exposition(tally, counters, store, monitoring, Reader(database))
     errors.init_app(app)
     auth.init_app(app, guard)
+    if settings.rate_limit:
+        from service import ratelimit
+
+        ratelimit.init_app(app, settings.rate_limit)
     for view in (predict, models, versions, train, datasets, v2, v2_repository, metrics, health, web):
         app.register_blueprint(view.blueprint)
     app.wsgi_app = Pressure(app.wsgi_app, settings.threads)  # type: ignore[method-assign]

@@ -187,6 +187,8 @@ SERVICE = [
     "service.exposition",
     "service.asking",
     "service.callers",
+    "service.counters",
+    "service.ratelimit",
     "service.bodies",
     "service.queries",
     "service.v2",
