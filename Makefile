@@ -8,10 +8,10 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench nightly kills examples
+.PHONY: help serve test lint format bench bench-peers nightly kills examples
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: .venv/serve ## Serve and train models on 127.0.0.1:8000 (another port: make serve PORT=9000)
 	@NNSERVE_PORT=$(PORT) exec $(BIN)/nnserve up
@@ -36,6 +36,10 @@ bench: .venv/develop ## Measure speed, as ratios between things run side by side
 
 nightly: .venv/develop ## Generate over 10,000 requests, and hold the answers to /openapi.json
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/openapi_cases.py $(ARGS)
+
+PEERS := fastapi mlserver litserve bentoml
+bench-peers: .venv/develop var/peers/nnserve/installed $(PEERS:%=var/peers/%/installed) ## Measure serving beside other servers, installed into var/peers
+	@$(BIN)/python bench/peer_serving.py $(ARGS)
 
 kills: .venv/develop ## Kill processes at random, 200 times on each database, and write docs/kills.md
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/kills_report.py --report docs/kills.md $(ARGS)
@@ -62,3 +66,16 @@ examples: .venv/examples ## Run the eight parts of docs/tour.md, and draw their 
 	@echo "Installing nnserve and what its tests need into .venv …"
 	@$(INSTALL) '.[dev,fast]' 2>/dev/null || { $(INSTALL) '.[dev]' && $(WITHOUT_C); }
 	@touch .venv/serve $@
+
+# Each server that is measured beside the others has an environment with what it needs, and nothing else.
+var/peers/nnserve/installed: pyproject.toml constraints.txt | .venv/develop
+	@echo "Installing nnserve as it is served into var/peers/nnserve …"
+	@$(PYTHON) -m venv --clear --without-pip var/peers/nnserve/.venv
+	@$(BIN)/pip --python var/peers/nnserve/.venv/bin/python install --quiet --editable '.[fast]'
+	@touch $@
+
+var/peers/%/installed: bench/peers/%.txt | .venv/develop
+	@echo "Installing $* into var/peers/$* …"
+	@$(PYTHON) -m venv --clear --without-pip var/peers/$*/.venv
+	@PIP_CONSTRAINT= $(BIN)/pip --python var/peers/$*/.venv/bin/python install --quiet -r $<
+	@touch $@

@@ -12,7 +12,8 @@ flask_app = Flask("empty")
 
 
 @flask_app.post("/predict")
-def empty() -> dict[str, str]:
+@flask_app.post("/v2/models/<model>/versions/<version>/infer")
+def empty(**path: str) -> dict[str, str]:  # noqa: ARG001 (what the path names)
     request.get_data()
     return {}
 

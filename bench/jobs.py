@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from load import requests_per_second
-from serving import free_port, post, wait_for
+from load import post, requests_per_second
+from serving import free_port, wait_for
 
 NNSERVE = Path(sys.executable).with_name("nnserve")
 XOR = post(json.dumps({"model": "xor", "inputs": [[0, 1]]}).encode(), "application/json")

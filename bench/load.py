@@ -16,6 +16,7 @@ class Connection:
 
     def send(self) -> None:
         self.received = b""
+        self.sent = time.perf_counter()
         self.socket.sendall(self.request)
 
     def receive(self) -> bool:
@@ -33,21 +34,34 @@ class Connection:
         return len(body) >= length
 
 
+def post(
+    body: bytes, media_type: str, path: str = "/predict", key: str = "", headers: tuple[str, ...] = ()
+) -> bytes:
+    """Return a whole request, with an API key where one is given."""
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {media_type}", *headers)
+    lines += (f"Authorization: Bearer {key}",) if key else ()
+    return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
+
+
 def requests_per_second(port: int, request: bytes, connections: int, seconds: float) -> float:
     """Return how many requests a second the server on a port answers."""
+    return len(latencies(port, request, connections, seconds)) / seconds
+
+
+def latencies(port: int, request: bytes, connections: int, seconds: float) -> list[float]:
+    """Return the seconds that each request took which was answered within so many seconds."""
     with selectors.DefaultSelector() as selector:
+        began = time.perf_counter()
         for _ in range(connections):
             connection = Connection(port, request)
             selector.register(connection.socket, selectors.EVENT_READ, connection)
             connection.send()
-        answered = 0
-        began = time.perf_counter()
+        took: list[float] = []
         while time.perf_counter() - began < seconds:
             for key, _ in selector.select(timeout=10):
                 if key.data.receive():
-                    answered += 1
+                    took.append(time.perf_counter() - key.data.sent)
                     key.data.send()
-        elapsed = time.perf_counter() - began
         for key in list(selector.get_map().values()):
             key.data.socket.close()
-    return answered / elapsed
+    return took

@@ -1,7 +1,7 @@
 """Requests a second of /predict against an empty Flask view and a bare WSGI function.
 
 All three run under gunicorn with the service's own settings and one worker, on a core of their own,
-the service with its request ids and its log. They are asked in turn in one run, by one connection and by
+the service with a key, its metrics and its log. They are asked in turn in one run, by one connection and by
 eight: read the ratios, not the absolute figures.
 """
 
@@ -18,8 +18,9 @@ from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import orjson
-from load import requests_per_second
+from load import post, requests_per_second
 from PIL import Image
 
 from nncore.datasets import DATASETS
@@ -41,9 +42,9 @@ def main() -> None:
     os.sched_setaffinity(0, cores[-1:])
     with tempfile.TemporaryDirectory() as store, ExitStack() as stack:
         ports = {name: stack.enter_context(serve(app, store, cores[0])) for name, app in APPS.items()}
-        for case, body in requests().items():
+        for case, request in requests(make_key(Path(store))).items():
             for connections in (1, 8):
-                rates = measure(ports, body, connections, options.rounds, options.seconds)
+                rates = measure(ports, request, connections, options.rounds, options.seconds)
                 report(f"{case}, {connections} at a time", rates)
 
 
@@ -66,7 +67,7 @@ def report(title: str, rates: dict[str, list[float]]) -> None:
         print(f"  × {statistics.median(ratios):.2f} of {other} ({min(ratios):.2f}-{max(ratios):.2f})")
 
 
-def requests() -> dict[str, bytes]:
+def requests(key: str) -> dict[str, bytes]:
     picture = DATASETS["digits"]().test.inputs[0]
     png = BytesIO()
     Image.fromarray(picture).save(png, "PNG")
@@ -79,15 +80,39 @@ def requests() -> dict[str, bytes]:
     xor = orjson.dumps({"model": "xor", "inputs": [[0, 1]]})
     digit = orjson.dumps({"model": "digits", "version": 1, "inputs": [picture.ravel().tolist()]})
     return {
-        "XOR by JSON": post(xor, "application/json"),
-        "a digit by JSON, 784 numbers": post(digit, "application/json"),
-        "a digit by PNG": post(form, "multipart/form-data; boundary=B"),
+        "XOR by JSON": post(xor, "application/json", key=key),
+        "a digit by JSON, 784 numbers": post(digit, "application/json", key=key),
+        "a digit by binary tensors": binary(picture.astype(np.float32).tobytes(), key),
+        "a digit by PNG": post(form, "multipart/form-data; boundary=B", key=key),
     }
 
 
-def post(body: bytes, media_type: str) -> bytes:
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+def binary(pixels: bytes, key: str) -> bytes:
+    """Return a request of the V2 protocol with tensors in binary, there and back."""
+    tensor = {"name": "input", "datatype": "FP32", "shape": [1, 784]}
+    tensor["parameters"] = {"binary_data_size": len(pixels)}
+    head = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+    return post(
+        head + pixels,
+        "application/octet-stream",
+        "/v2/models/digits/versions/1/infer",
+        key,
+        (f"Inference-Header-Content-Length: {len(head)}",),
+    )
+
+
+def store_settings(store: Path) -> dict[str, str]:
+    """Return the settings of a service with one worker whose models and database are in a folder."""
+    database = f"sqlite:///{store}/nnserve.db"
+    return {"NNSERVE_WORKERS": "1", "NNSERVE_MODEL_STORE": str(store), "NNSERVE_DATABASE_URL": database}
+
+
+def make_key(store: Path) -> str:
+    """Return a new key that may ask for predictions; from then on the service wants one."""
+    command = [Path(sys.executable).with_name("nnserve"), "keys", "create", "bench", "--scope", "predict"]
+    settings = os.environ | store_settings(store)
+    made = subprocess.run(command, env=settings, stdout=subprocess.PIPE, text=True, check=True)
+    return made.stdout.strip()
 
 
 @contextmanager
@@ -95,8 +120,7 @@ def serve(app: str | None, store: str, core: int) -> Iterator[int]:
     """Run an app under gunicorn, the service if None, and return its port once it listens."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *([app] if app else [])]
-    settings = {"NNSERVE_PORT": str(port), "NNSERVE_WORKERS": "1", "NNSERVE_MODEL_STORE": store}
-    settings["NNSERVE_DATABASE_URL"] = f"sqlite:///{store}/nnserve.db"
+    settings = store_settings(Path(store)) | {"NNSERVE_PORT": str(port)}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=log)
         try:
