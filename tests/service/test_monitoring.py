@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from service.drift import chance, fewest_rows, level, psi
 from service.loading import Served
 from service.monitoring import Monitoring
 from service.report import NO_REFERENCE, report
-from service.sketch import LOOKED_AT, RECENT_SECONDS, REQUESTS, ROWS, Layout, Sketch, recent_of
+from service.sketch import CONFIDENCE, LOOKED_AT, RECENT_SECONDS, REQUESTS, ROWS, Layout, Sketch, recent_of
 from service.tally import Tally
 
 RNG = np.random.default_rng(0)
@@ -127,8 +128,10 @@ def test_numbers_beyond_reason_spoil_no_mean(exam: bytes, odd: float, rows: int)
 
 
 def test_threads_lose_no_count(exam: bytes) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     layout = Layout(card_of(exam, (3,), 2))
-    sketch, x, outputs = Sketch(layout, 0.0), np.zeros((1, 3)), answers(1, 2)
+    sketch, x, outputs = Sketch(layout, 0.0), np.zeros((2, 3)), np.full((2, 2), 0.5, np.float32)
     threads = [
         threading.Thread(target=lambda: [sketch.add(x, outputs, 1.0) for _ in range(500)]) for _ in range(4)
     ]
@@ -136,8 +139,10 @@ def test_threads_lose_no_count(exam: bytes) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(before)
 
-    assert recent_of(sketch.copy(), 1.0)[1][ROWS] == 2000
+    counts = recent_of(sketch.copy(), 1.0)[1]
+    assert (counts[ROWS], counts[CONFIDENCE]) == (4000, 2000)
 
 
 def test_recent_is_a_day_at_least_and_the_past_goes_out_of_it(exam: bytes) -> None:
