@@ -171,6 +171,17 @@ def migrate(database: Database) -> None:
         database.close()
 
 
+def schema_number(database: Database) -> tuple[int | None, int]:
+    """Return the number of a database's schema, None where it has none yet, and that of the newest one."""
+    try:
+        with database.reading() as connection:
+            there = inspect(connection).has_table(_SCHEMA.name)
+            number = connection.scalars(select(_SCHEMA.c.number)).one() if there else None
+    finally:
+        database.close()
+    return number, 1 + len(MIGRATIONS)
+
+
 def _migrate(database: Database) -> None:
     newest = 1 + len(MIGRATIONS)
     with database.writing(turn="migration") as connection:

@@ -223,9 +223,11 @@ SERVICE = [
     "service.sending",
     "service.client",
     "service.alive",
+    "service.checks",
     "service.supervisor",
     "service.cli_models",
     "service.cli_keys",
+    "service.cli_check",
     "service.cli_datasets",
     "service.cli",
 ]
