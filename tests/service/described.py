@@ -133,6 +133,15 @@ def files(ask: Asked, xor_file: Callable[[int], bytes]) -> None:
     ask(404, "GET", VERSION, **model, version="2")
 
 
+def monitored(ask: Asked, exam_file: bytes) -> None:
+    """A version with a reference to compare with; those that came with nnserve have none."""
+    model = {"model": "exam-again"}
+    ask(201, "POST", "/models/{model}/versions", exam_file, BINARY | KEYED, **model)
+    ask(200, "POST", "/predict", model | {"inputs": [[n / 100] for n in range(1, 1000)]})
+    answer = ask(200, "GET", "/models/{model}/monitoring", **model).json
+    assert answer["labels"]["reference"] is not None
+
+
 def datasets(ask: Asked) -> None:
     sent = form({"name": "iris", "target": "species"}, "file", IRIS)
     ask(201, "POST", "/datasets", *sent)

@@ -18,6 +18,7 @@ from described import (
     jobs,
     labels,
     models,
+    monitored,
     operations,
     pages,
     predictions,
@@ -27,6 +28,8 @@ from described import (
 from openapi_spec_validator import validate
 from serving import JSON, ROOT, Service
 
+from nncore.artifact import describe, to_bytes
+from nncore.recipe import override, read_recipe, run
 from service import openapi, openapi_answers
 from service.dataset_forms import FILES, KINDS, options_of
 from service.openapi_calls import CALLS, MAYBE, WATCHED
@@ -176,9 +179,11 @@ def test_answers_are_what_the_document_says(
     described: Service, strict: dict[str, Any], xor_file: Callable[[int], bytes]
 ) -> None:
     asked = Asked(described, strict)
+    recipe = override(read_recipe((ROOT / "recipes" / "exam.json").read_bytes()), {"epochs": 2})
     for walk in (pages, refusals, predictions, models, labels, datasets, jobs, protocol):
         walk(asked)
     files(asked, xor_file)
+    monitored(asked, to_bytes(describe(run(recipe))))
 
     # Nothing was left out.
     assert {found["operationId"] for _, _, found in operations(strict)} == asked.seen
