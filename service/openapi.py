@@ -18,7 +18,7 @@ from service.openapi_calls import CALLS, EVENTS, HTML, JSON, LINKS, WATCHED, Cal
 from service.openapi_examples import EXAMPLES, PARTS, Example
 from service.openapi_fields import BINARY, EVENT, LABEL, NUMBER_OR_LABEL, Plugin
 from service.openapi_v2 import V2Error
-from service.openapi_words import ABOUT, HEADERS, PARAMETERS, SCOPES, STATUSES, TAGS
+from service.openapi_words import ABOUT, HEADERS, PARAMETERS, STATUSES, TAGS
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -123,7 +123,7 @@ def _operation(endpoint: str, about: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "tags": [call.tag],
         "summary": about.partition("\n")[0],
-        "description": SCOPES[scope],
+        "description": _key(scope),
         "parameters": [*call.asks, *([{"in": "query", "schema": call.query}] if call.query else [])],
         "responses": {status: responses[status] for status in sorted(responses)},
         "security": [{"key": [scope]}] if scope else [],
@@ -134,6 +134,10 @@ def _operation(endpoint: str, about: str) -> dict[str, Any]:
             content[JSON]["examples"] = _shown(examples, "body")
         operation["requestBody"] = {"required": not call.optional, "content": content}
     return operation
+
+
+def _key(scope: str) -> str:
+    return f"Needs a key with the scope `{scope}`, where keys are in use." if scope else "Needs no key."
 
 
 def _anybody(endpoint: str) -> tuple[int, ...]:

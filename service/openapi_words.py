@@ -208,13 +208,6 @@ TAGS = {
     "This description": "For people, and for programs.",
 }
 
-SCOPES = {
-    "predict": "Needs a key with the scope `predict`, where keys are in use.",
-    "train": "Needs a key with the scope `train`, where keys are in use.",
-    "admin": "Needs a key with the scope `admin`, where keys are in use.",
-    "": "Needs no key.",
-}
-
 ABOUT = """Train small neural networks with plain NumPy and serve them over HTTP.
 
 Every answer carries `X-Request-ID`: the caller's own, if it sent one of 1 to 128 letters, digits, `.`, `_`
