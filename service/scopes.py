@@ -3,8 +3,8 @@
 A view that is missing here is for administrators, until somebody has decided.
 """
 
-PREDICT, TRAIN, ADMIN = "predict", "train", "admin"
-SCOPES = (PREDICT, TRAIN, ADMIN)
+PREDICT, TRAIN, METRICS, ADMIN = "predict", "train", "metrics", "admin"
+SCOPES = (PREDICT, TRAIN, METRICS, ADMIN)
 # Needs no key: asked by whoever watches over the service.
 OPEN = ""
 # Where the name of the caller's key is left, for jobs, labels and the log line.
@@ -17,7 +17,7 @@ NEEDED = {
     "web.page": OPEN,
     "web.asset": OPEN,
     "web.document": OPEN,
-    "metrics.metrics": ADMIN,
+    "metrics.metrics": METRICS,
     "metrics.monitoring": PREDICT,
     "predict.predict": PREDICT,
     "v2.live": OPEN,

@@ -102,7 +102,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on", validate=_address)
     port: int = _setting(8000, "port to listen on", validate=validate.Range(min=1, max=65535))
     allow_anonymous: str = _setting(
-        "", "what may be done without a key: some of predict, train, admin", validate=_scopes
+        "", "what may be done without a key: some of predict, train, metrics, admin", validate=_scopes
     )
     admin_key: str = _setting(
         "",

@@ -80,8 +80,8 @@ def test_only_the_web_service_is_published_and_on_this_machine_alone() -> None:
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
-def test_without_a_key_one_may_predict_and_train_since_only_this_machine_gets_there() -> None:
-    assert OURS["web"]["environment"]["NNSERVE_ALLOW_ANONYMOUS"] == "predict,train"
+def test_without_a_key_one_may_predict_train_and_read_metrics_since_only_this_machine_gets_there() -> None:
+    assert OURS["web"]["environment"]["NNSERVE_ALLOW_ANONYMOUS"] == "predict,train,metrics"
     assert SERVICES["web"]["ports"][0].startswith("127.0.0.1:")
 
 

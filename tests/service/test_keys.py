@@ -18,7 +18,7 @@ from service.database import Database, parse_url
 from service.keyring import Keyring
 from service.keys import Keys
 from service.schema import migrate
-from service.scopes import ADMIN, NEEDED, OPEN, PREDICT, SCOPES, TRAIN
+from service.scopes import ADMIN, METRICS, NEEDED, OPEN, PREDICT, SCOPES, TRAIN
 
 XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
 EVERYWHERE = "0.0.0.0"
@@ -51,6 +51,7 @@ CALLS = [
     ("GET", "/models", PREDICT),
     ("GET", "/models/xor/labels/stable", PREDICT),
     ("GET", "/train", TRAIN),
+    ("GET", "/metrics", METRICS),
     ("POST", "/train", TRAIN),
     ("GET", "/train/0123456789abcdef", TRAIN),
     ("GET", "/datasets", TRAIN),

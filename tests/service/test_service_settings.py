@@ -90,7 +90,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
 WRONG = [
     ("HOST", "no address", "address"),
     ("HOST", "x" * 100, "address"),
-    ("ALLOW_ANONYMOUS", "everything", "predict, train, admin"),
+    ("ALLOW_ANONYMOUS", "everything", "predict, train, metrics, admin"),
     ("ADMIN_KEY", "too short", "32"),
     ("TRUSTED_HOSTS", "https://example.org", "names"),
     ("CORS_ORIGINS", "example.org", "https://example.org"),
