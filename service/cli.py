@@ -3,29 +3,32 @@
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from service.cli_calling import Commands
+from service.cli_completion import completion
+from service.cli_check import check
 from service.cli_datasets import datasets
+from service.cli_jobs import jobs
 from service.cli_keys import keys
-from service.cli_models import models
-from service.client import API_KEY, Client, ClientError
+from service.cli_models import models, promote, rollback
+from service.cli_predict import predict
+from service.cli_train import train
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nnserve")
 def main() -> None:
     """Serve small neural networks over HTTP."""
 
 
-main.add_command(models)
-main.add_command(keys)
-main.add_command(datasets)
+for command in (predict, train, jobs, models, promote, rollback, datasets, keys, check, completion):
+    main.add_command(command)
 
 
 class _WithSettings(click.Command):
@@ -65,6 +68,8 @@ def trainer() -> None:
 @click.argument("part", type=click.Choice(["web", "trainer"]))
 def health(part: str) -> None:
     """Tell by the exit status whether the web service, or a trainer on this machine, is well."""
+    from service.client import Client, ClientError
+
     settings = _settings()
     if part == "web":
         try:
@@ -125,24 +130,3 @@ def _refuse_if_taken(host: str, port: int) -> None:
     except OSError as error:
         hint = f"choose another port: make serve PORT={port + 1}, or NNSERVE_PORT={port + 1}"
         sys.exit(f"nnserve: cannot listen on {host}:{port} ({error.strerror}); {hint}")
-
-
-@main.command()
-@click.argument("model")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-@click.option("--url", envvar="NNSERVE_URL", default="http://127.0.0.1:8000", show_default=True)
-@click.option("--version", "version_", help="A version's number or a label; without it, stable.")
-def predict(model: str, files: tuple[Path, ...], url: str, version_: str | None) -> None:
-    """Ask MODEL about picture FILES, and print one line a picture."""
-    try:
-        with Client(url, api_key=os.environ.get(API_KEY)) as client:
-            answer = client.predict(model, pictures=files, version=version_)
-    except ClientError as error:
-        raise click.ClickException(str(error)) from None
-    for file, prediction in zip(files, answer.predictions, strict=True):
-        shown = f"{prediction.value}"
-        if prediction.label is not None and prediction.confidence is not None:
-            shown = f"{prediction.label}\t{prediction.confidence:.4f}"
-        click.echo(f"{file}\t{shown}")

@@ -1,11 +1,16 @@
 """`nnserve datasets`: data of one's own for a running service."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli_models import asking, url_option
+from service.cli_calling import asking, json_option, url_option
+from service.cli_output import Table, print_json
+
+if TYPE_CHECKING:
+    from service.client import Dataset
 
 
 @click.group()
@@ -14,12 +19,18 @@ def datasets() -> None:
 
 
 @datasets.command("list")
+@json_option
 @url_option
-def list_datasets(url: str) -> None:
+def list_datasets(as_json: bool, url: str) -> None:
     """Print a line a dataset: its name, what it is for, its rows, and its SHA-256."""
     with asking(url) as client:
-        for one in client.datasets():
-            click.echo(f"{one['name']}\t{one['task']}\t{_rows(one)}\t{one['sha256']}")
+        found = list(client.datasets())
+    for one in found if as_json else ():
+        print_json(one.document)
+    if not as_json:
+        Table("name", "task", "rows", "sha256").print(
+            [(one.name, one.task, _rows(one), one.sha256) for one in found]
+        )
 
 
 @datasets.command()
@@ -49,24 +60,29 @@ def add(name: str, files: tuple[Path, ...], url: str, **options: Any) -> None:
     sent = files[0] if len(files) == 1 else (files[0], files[1])
     with asking(url) as client:
         one = client.upload_dataset(name, sent, **options)
-    click.echo(f"{name}: {_rows(one)}\n{one['sha256']}")
+    click.echo(f"{name}: {_rows(one)}\n{one.sha256}")
 
 
 @datasets.command()
 @click.argument("name")
+@json_option
 @url_option
-def show(name: str, url: str) -> None:
+def show(name: str, as_json: bool, url: str) -> None:
     """Print what the dataset NAME holds."""
     with asking(url) as client:
         one = client.dataset(name)
-    click.echo(f"{name}: {one['task']}, {_rows(one)}\n{one['sha256']}")
-    click.echo(f"input\t{' × '.join(map(str, one['input_shape']))}")
-    for column in one["columns"]:
-        click.echo(f"{column['name']}\t{_told(column)}")
-    for row in one.get("classes", []):
-        click.echo(f"class {row['label']}\t{row['train']} + {row['validation']} + {row['test']}")
-    if "target" in one:
-        click.echo(f"target\t{_told(one['target'])}")
+    if as_json:
+        print_json(one.document)
+        return
+    click.echo(f"{name}: {one.task}, {_rows(one)}\n{one.sha256}")
+    rows = [("input", " × ".join(map(str, one.input_shape)))]
+    rows += [(column["name"], _told(column)) for column in one.columns]
+    rows += [
+        (f"class {row['label']}", f"{row['train']} + {row['validation']} + {row['test']}")
+        for row in one.classes
+    ]
+    rows += [("target", _told(one.target))] if one.target else []
+    Table("field", "value").print(rows)
 
 
 @datasets.command()
@@ -78,12 +94,12 @@ def rm(name: str, url: str) -> None:
         client.delete_dataset(name)
 
 
-def _rows(one: dict[str, Any]) -> str:
-    rows = one["rows"]
+def _rows(one: "Dataset") -> str:
+    rows = one.rows
     return f"{rows['train']:,} + {rows['validation']:,} + {rows['test']:,} rows"
 
 
-def _told(figures: dict[str, Any]) -> str:
+def _told(figures: Mapping[str, Any]) -> str:
     if "categories" in figures:
         return ", ".join(f"{name} {count:,}" for name, count in figures["categories"].items())
     return f"{figures['min']:g} to {figures['max']:g}, mean {figures['mean']:g}"

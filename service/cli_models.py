@@ -1,30 +1,70 @@
 """`nnserve models`: what a running service has, and how models come in, go out and are promoted."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from service.client import API_KEY, Client, ClientError
+from service.cli_calling import asking, json_option, url_option
+from service.cli_output import Table, print_json
 
-url_option = click.option("--url", envvar="NNSERVE_URL", default="http://127.0.0.1:8000", show_default=True)
 
-
-@click.group()
+@click.group(short_help="List, show, import and export models.")
 def models() -> None:
-    """List, import, export and promote the models of a running service."""
+    """List, show, import, export, promote and remove the models of a running service."""
 
 
 @models.command("list")
+@json_option
 @url_option
-def list_models(url: str) -> None:
+def list_models(as_json: bool, url: str) -> None:
     """Print a line a model: its name, what each label points to, and its versions."""
     with asking(url) as client:
-        for model in client.models():
-            labels = ", ".join(f"{label} {number}" for label, number in sorted(model["labels"].items()))
-            click.echo(f"{model['model']}\t{labels or '-'}\t{', '.join(map(str, model['versions']))}")
+        found = client.models()
+    for model in found if as_json else ():
+        print_json(model.document)
+    if not as_json:
+        Table("model", "labels", "versions").print(
+            [(one.model, _labels(one.labels), ", ".join(map(str, one.versions))) for one in found]
+        )
+
+
+@models.command()
+@click.argument("model")
+@click.argument("version", default="stable")
+@json_option
+@url_option
+def show(model: str, version: str, as_json: bool, url: str) -> None:
+    """Print what a VERSION of MODEL says of itself: a number or a label, stable without one."""
+    with asking(url) as client:
+        found = client.version(model, version)
+    if as_json:
+        print_json(found.document)
+        return
+    rows: list[tuple[str, Any]] = [("model", found.model), ("version", found.version)]
+    rows += [("labels", ", ".join(found.labels) or "-"), ("sha256", found.sha256), ("bytes", found.bytes)]
+    rows += [("published", found.published), ("failure", found.failure), ("note", found.note)]
+    for part, figures in (found.metrics or {}).items():
+        if isinstance(figures, dict):
+            rows.append((part, ", ".join(f"{name} {value:.5g}" for name, value in figures.items())))
+    Table("field", "value").print([row for row in rows if row[1]])
+
+
+@models.command()
+@click.argument("model")
+@click.option("--label", default="stable", show_default=True, help="The label.")
+@json_option
+@url_option
+def history(model: str, label: str, as_json: bool, url: str) -> None:
+    """Print a line for every time a label of MODEL was moved, newest first: when, from, to, who, why."""
+    with asking(url) as client:
+        moves = list(client.label_history(model, label))
+    for move in moves if as_json else ():
+        print_json(move.document)
+    if not as_json:
+        Table("time", "from", "to", "who", "why").print(
+            [(one.time, one.from_version or "-", one.to_version or "-", one.who, one.why) for one in moves]
+        )
 
 
 @models.command("import")
@@ -42,9 +82,8 @@ def import_model(file: Path, model: str, promote: str, url: str) -> None:
     """Publish a model FILE that was trained elsewhere as the next version of a model."""
     with asking(url) as client:
         answer = client.upload(model, file, promote=promote)
-    promotion = answer["promotion"]
-    what = "promoted" if promotion["promoted"] else "not promoted"
-    click.echo(f"{model} version {answer['version']}: {what}, {promotion['reason']}")
+    what = "promoted" if answer.promotion.promoted else "not promoted"
+    click.echo(f"{model} version {answer.version}: {what}, {answer.promotion.reason}")
 
 
 @models.command("export")
@@ -61,21 +100,36 @@ def export_model(model: str, version: str, file: Path, url: str) -> None:
 
 @models.command()
 @click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@url_option
+def rm(model: str, version: int, url: str) -> None:
+    """Delete a VERSION, a number, that no label points to."""
+    with asking(url) as client:
+        client.delete_version(model, version)
+
+
+@models.command(short_help="Point a label at a version.")
+@click.argument("model")
 @click.argument("version")
 @click.option("--label", default="stable", show_default=True, help="The label to move.")
 @url_option
 def promote(model: str, version: str, label: str, url: str) -> None:
-    """Point a label at a VERSION, a number or another label: forward, or back."""
+    """Point a label of MODEL at a VERSION, a number or another label: forward, or back."""
     with asking(url) as client:
         answer = client.promote(model, version, label)
-    click.echo(f"{model} {label}: version {answer['version']}")
+    click.echo(f"{model} {label}: version {answer.version}")
 
 
-@contextmanager
-def asking(url: str) -> Iterator[Client]:
-    """Give a client whose errors end the command with their message."""
-    try:
-        with Client(url, api_key=os.environ.get(API_KEY)) as client:
-            yield client
-    except (ClientError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+@models.command(short_help="Point a label where it pointed before.")
+@click.argument("model")
+@click.option("--label", default="stable", show_default=True, help="The label to move.")
+@url_option
+def rollback(model: str, label: str, url: str) -> None:
+    """Point a label of MODEL at the version that it pointed to before; twice is back again."""
+    with asking(url) as client:
+        answer = client.rollback(model, label)
+    click.echo(f"{model} {label}: version {answer.version}")
+
+
+def _labels(labels: Any) -> str:
+    return ", ".join(f"{label} {number}" for label, number in sorted(labels.items())) or "-"

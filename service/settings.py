@@ -24,7 +24,7 @@ PREFIX = "NNSERVE_"
 # A setting may stand in a file instead, a secret say: NNSERVE_DATABASE_URL_FILE names it.
 FILE = "_FILE"
 # Read by commands that call a service, and no settings of one.
-NOT_OURS = {"NNSERVE_URL", "NNSERVE_API_KEY"}
+NOT_OURS = {"NNSERVE_URL", "NNSERVE_API_KEY", "NNSERVE_API_KEY_FILE"}
 
 
 class SettingsError(Exception):

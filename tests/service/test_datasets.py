@@ -86,14 +86,14 @@ def test_a_table_goes_from_a_file_to_predictions_in_four_calls(
     file.write_bytes(content)
     with Client(up.url) as client:
         dataset = client.upload_dataset(name, file, target="answer")
-        job = client.train(name, dataset["recipe"])
-        ended = client.wait(job["id"])
+        job = client.train(name, dataset.recipe)
+        ended = client.wait(job.id)
         predicted = client.predict(name, rows)
 
-    assert (dataset["task"], len(dataset["classes"])) == ("classification", 3)
-    assert sum(dataset["rows"].values()) + len(rows) == {"iris": 150, "wine": 178}[name]
-    assert [column["name"] for column in dataset["columns"]] == list(rows[0])
-    assert ended["state"] == "succeeded"
+    assert (dataset.task, len(dataset.classes)) == ("classification", 3)
+    assert sum(dataset.rows.values()) + len(rows) == {"iris": 150, "wine": 178}[name]
+    assert [column["name"] for column in dataset.columns] == list(rows[0])
+    assert ended.state == "succeeded"
     right = [p.label == answer for p, answer in zip(predicted.predictions, answers, strict=True)]
     # Of 30 or 36 rows that no one has seen.
     assert sum(right) >= 0.9 * len(answers)
@@ -172,11 +172,11 @@ def test_datasets_are_listed_page_by_page(up: Service) -> None:
     for name in ("page-b", "page-a", "page-c"):
         sent(up, name, "two.csv", two_kinds(0), target="kind")
     with Client(up.url) as client:
-        listed = [one for one in client.datasets() if one["name"].startswith("page-")]
+        listed = [one for one in client.datasets() if one.name.startswith("page-")]
     first = up.ask("GET", "/datasets?limit=1&cursor=page-a").json
 
-    assert [one["name"] for one in listed] == ["page-a", "page-b", "page-c"]
-    assert listed[0].keys() == {"name", "sha256", "created", "bytes", "task", "rows"}
+    assert [one.name for one in listed] == ["page-a", "page-b", "page-c"]
+    assert listed[0].document.keys() == {"name", "sha256", "created", "bytes", "task", "rows"}
     assert [one["name"] for one in first["datasets"]] == ["page-b"]
     assert first["next"] == "page-b"
     assert up.ask("GET", "/datasets?cursor=A").status == 422

@@ -60,7 +60,7 @@ def test_a_service_that_is_not_there_is_one_line_too(folder: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = nnserve("predict", "digits", "0.png", "--url", url, folder=folder)
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"Error: no answer from {url}")
     assert done.stderr.count("\n") == 1
 

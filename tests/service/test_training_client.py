@@ -29,43 +29,43 @@ def client(up: Service) -> Iterator[Client]:
 
 def test_a_job_is_asked_for_watched_and_its_version_asked(client: Client) -> None:
     job = client.train("line-up", QUICK, promote="always", idempotency_key="one")
-    assert client.train("line-up", QUICK, promote="always", idempotency_key="one")["id"] == job["id"]
+    assert client.train("line-up", QUICK, promote="always", idempotency_key="one").id == job.id
 
-    events = list(client.events(job["id"]))
+    events = list(client.events(job.id))
 
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     assert [event.data["epoch"] for event in events if event.kind == "epoch"] == [1, 2, 3]
     assert events[-1].data["state"] == "succeeded"
-    assert list(client.events(job["id"], after=len(events) - 1)) == events[-1:]
-    assert list(client.events(job["id"], after=len(events))) == []
-    assert client.predict("line-up", [[1.0]]).sha256 == client.job(job["id"])["result"]["sha256"]
+    assert list(client.events(job.id, after=len(events) - 1)) == events[-1:]
+    assert list(client.events(job.id, after=len(events))) == []
+    assert client.predict("line-up", [[1.0]]).sha256 == client.job(job.id).result.sha256
 
 
 def test_waiting_returns_the_job_as_it_ended(client: Client) -> None:
-    ended = client.wait(client.train("waited", QUICK)["id"])
+    ended = client.wait(client.train("waited", QUICK).id)
 
-    assert ended["state"] == "succeeded"
+    assert ended.state == "succeeded"
 
 
 def test_a_dry_run_gives_no_job(client: Client) -> None:
-    assert client.train("xor", dry_run=True)["parameters"] == 33
+    assert client.train("xor", dry_run=True).parameters == 33
 
 
 def test_a_job_is_cancelled_and_retried(client: Client, up: Service) -> None:
     job = client.train("endless", ENDLESS)
-    wait_for_epoch(up, job["id"], 1)
+    wait_for_epoch(up, job.id, 1)
 
-    assert client.cancel(job["id"])["state"] == "cancelled"
-    assert client.retry(job["id"])["state"] == "queued"
-    assert client.cancel(job["id"])["state"] == "cancelled"
+    assert client.cancel(job.id).state == "cancelled"
+    assert client.retry(job.id).state == "queued"
+    assert client.cancel(job.id).state == "cancelled"
 
 
 def test_all_jobs_are_gone_through_page_by_page(client: Client) -> None:
-    ids = [client.train("paged", QUICK, promote="never")["id"] for _ in range(5)]
+    ids = [client.train("paged", QUICK, promote="never").id for _ in range(5)]
     for job_id in ids:
         client.wait(job_id)
 
-    assert [job["id"] for job in client.jobs(model="paged", limit=2)] == ids[::-1]
+    assert [job.id for job in client.jobs(model="paged", limit=2)] == ids[::-1]
     assert list(client.jobs(model="paged", state="failed")) == []
 
 
@@ -88,11 +88,11 @@ def test_events_go_on_where_the_service_was_killed(
         with Client(service.url) as client:
             job = client.train("line", QUICK | {"epochs": 200})
             numbers = []
-            for event in client.events(job["id"]):
+            for event in client.events(job.id):
                 numbers.append(event.number)
                 if len(numbers) == 50:
                     service.workers()[0].kill()
-            assert client.job(job["id"])["state"] == "succeeded"
+            assert client.job(job.id).state == "succeeded"
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) == 203
     finally:
