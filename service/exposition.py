@@ -14,12 +14,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from nncore import __version__
 from nncore.reference import BINS
 from service.jobs.figures import Figures, Reader
+from service.layout import CONFIDENCE
 from service.loading import Served
 from service.metrics import OTHER, Metrics
 from service.monitoring import Monitoring
 from service.processes import Process, trainers, web_processes
 from service.report import indices, report
-from service.sketch import CONFIDENCE
 from service.store import Entry, Store
 from service.tally import Tally
 

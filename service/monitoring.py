@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nncore.types import Array, FloatArray
-from service.sketch import Layout, Sketch, read, recent_of
+from service.layout import Layout
+from service.sketch import Sketch, read, recent_of
 from service.tally import Tally
 
 if TYPE_CHECKING:

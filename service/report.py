@@ -9,8 +9,8 @@ from nncore.artifact import Card
 from nncore.reference import BINS, FIGURES, MOST_COLUMNS, Distribution
 from nncore.types import Array, FloatArray
 from service.drift import chance, fewest_rows, level, psi
+from service.layout import CONFIDENCE, LOOKED_AT, REQUESTS, ROWS, Part
 from service.monitoring import Monitoring
-from service.sketch import CONFIDENCE, LOOKED_AT, REQUESTS, ROWS, Part
 
 if TYPE_CHECKING:
     from service.loading import Served

@@ -1,135 +1,25 @@
-"""A sketch of what one version was asked and what it answered: sums and counts of a bounded size.
+"""A sketch of what one version was asked and answered: counts of a bounded size, as `layout` has them.
 
-It is one array, in memory or in a file that other workers read. What it holds is aggregates alone.
+It is one array, in memory or in a file that other workers read.
 """
 
-import math
 import mmap
 import os
 import threading
-from bisect import bisect_right
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from nncore.artifact import Card
-from nncore.reference import (
-    BINS,
-    MOST_LABELS,
-    Distribution,
-    bins_of,
-    count_features,
-    edges_of,
-    features,
-    features_of_one,
-    tenth,
-)
 from nncore.types import Array, FloatArray
+from service.layout import LOOKED_AT, Layout
 
 # What is recent goes back this long at least, and where little comes in three times as long.
 RECENT_SECONDS = 86_400.0
-# Examples of one request whose inputs are looked at; its answers are all counted.
-MOST_LOOKED_AT = 64
-
-# Where in the array: requests, answers, examples looked at, the sum of confidences.
-REQUESTS, ROWS, LOOKED_AT, CONFIDENCE, FIXED = range(5)
-# When each of two earlier copies of the counts was made.
+# Once there are enough of them, a worker looks at a hundred requests' inputs a second: all would cost every
+# request 5 µs and more, and tell no more than these.
+ENOUGH, PAUSE_SECONDS = 1000, 0.01
+# Before the counts and two earlier copies of them: when each copy was made.
 TIMES = 2
-
-
-class Part:
-    """Where a group of features is counted: its bins (none without a reference), and sums and squares.
-
-    Those are of the difference from the reference's mean, so that they lose no digits.
-    """
-
-    def __init__(self, known: Sequence[Distribution], width: int, start: int) -> None:
-        self.edges = edges_of(known) if known else None
-        self.bounds = [list(one.edges) for one in known]
-        self.means = [one.mean for one in known] or [0.0] * width
-        self.start = start
-        self.sums = start + len(known) * BINS
-        self.squares = self.sums + width
-        self.end = self.squares + width
-
-    def count(self, values: FloatArray, counts: FloatArray) -> bool:
-        """Count values (N, F), unless their squares are not finite; tell whether it did."""
-        away = values - self.means
-        squares = np.einsum("ij,ij->j", away, away)
-        if not math.isfinite(squares.sum()):
-            return False
-        if self.edges is not None:
-            bins = bins_of(values, self.edges) + np.arange(self.start, self.sums, BINS)
-            counts += np.bincount(bins.ravel(), minlength=len(counts))
-        counts[self.sums : self.squares] += away.sum(axis=0)
-        counts[self.squares : self.end] += squares
-        return True
-
-    def count_one(self, values: Sequence[float], counts: "memoryview[float]") -> bool:
-        """Count one example's values: as `count` does, without its dozen calls of NumPy."""
-        away = [value - mean for value, mean in zip(values, self.means, strict=True)]
-        squares = [one * one for one in away]
-        if not math.isfinite(sum(squares)):
-            return False
-        place = self.start
-        for value, bounds in zip(values, self.bounds, strict=False):
-            counts[place + bisect_right(bounds, value)] += 1.0
-            place += BINS
-        for place, difference, square in zip(range(len(away)), away, squares, strict=True):
-            counts[self.sums + place] += difference
-            counts[self.squares + place] += square
-        return True
-
-
-class Layout:
-    """What is counted for a card, and where: the same in every worker."""
-
-    def __init__(self, card: Card) -> None:
-        known, width = card.reference, len(card.output.labels)
-        shape = card.architecture.input_shape
-        self.inputs = Part(known.inputs if known else (), count_features(shape), FIXED)
-        self.labels = self.confidence = self.inputs.end
-        self.values: Part | None = None
-        if card.output.kind == "regression":
-            columns = count_features(np.shape(card.known_answers.outputs)[1:])
-            self.values = Part(known.values if known else (), columns, self.labels)
-            self.size = self.values.end
-        else:
-            self.confidence += width if width <= MOST_LABELS else 0
-            self.size = self.confidence + BINS
-
-    def count(self, x: Array, outputs: FloatArray, counts: FloatArray) -> None:
-        """Count a request: raw inputs x (N, …), and what a caller gets for them (N, K)."""
-        looked_at = x[:: -(-len(x) // MOST_LOOKED_AT)]
-        counts[REQUESTS] += 1
-        counts[ROWS] += len(x)
-        if self.inputs.count(features(looked_at), counts):
-            counts[LOOKED_AT] += len(looked_at)
-        if self.values is not None:
-            self.values.count(features(outputs), counts)
-            return
-        sure = outputs.max(axis=1)
-        counts[CONFIDENCE] += sure.sum(dtype=np.float64)
-        _add(counts, self.confidence, tenth(sure))
-        if self.confidence > self.labels:
-            _add(counts, self.labels, outputs.argmax(axis=1))
-
-    def count_one(self, example: Array, answer: FloatArray, counts: "memoryview[float]") -> None:
-        """Count a request of one example, (…), and its answer, (K,)."""
-        counts[REQUESTS] += 1.0
-        counts[ROWS] += 1.0
-        if self.inputs.count_one(features_of_one(example), counts):
-            counts[LOOKED_AT] += 1.0
-        if self.values is not None:
-            self.values.count_one(features_of_one(answer), counts)
-            return
-        best = int(answer.argmax())
-        sure = float(answer[best])
-        counts[CONFIDENCE] += sure
-        counts[self.confidence + min(int(answer[best] * BINS), BINS - 1)] += 1.0
-        if self.confidence > self.labels:
-            counts[self.labels + best] += 1.0
 
 
 class Sketch:
@@ -138,6 +28,7 @@ class Sketch:
     def __init__(self, layout: Layout, now: float, file: Path | None = None) -> None:
         self.layout, self.file, self.used = layout, file, now
         self._lock = threading.Lock()
+        self._next_look = 0.0
         size = 8 * (TIMES + 3 * layout.size)
         room = _mapped(file, size) if file else bytearray(size)
         self._all: FloatArray = np.frombuffer(room)
@@ -151,10 +42,17 @@ class Sketch:
         with self._lock:
             if now - self._all[1] > RECENT_SECONDS:
                 roll(self._all, now)
+            looks = now >= self._next_look or self._items[LOOKED_AT] < ENOUGH
+            if looks:
+                self._next_look = now + PAUSE_SECONDS
             if len(x) == 1:
-                self.layout.count_one(x[0], outputs[0], self._items)
+                self.layout.count_answer(outputs[0], self._items)
+                if looks:
+                    self.layout.count_input(x[0], self._items)
             else:
-                self.layout.count(x, outputs, self._total)
+                self.layout.count_answers(outputs, self._total)
+                if looks:
+                    self.layout.count_inputs(x, self._total)
         self.used = now
 
     def copy(self) -> FloatArray:
@@ -191,11 +89,6 @@ def recent_of(data: FloatArray, now: float) -> tuple[float, FloatArray, FloatArr
     roll(data, now)
     total, older, _ = data[TIMES:].reshape(3, -1)
     return float(data[0]), total - older, total
-
-
-def _add(counts: FloatArray, start: int, places: Array) -> None:
-    found = np.bincount(places)
-    counts[start : start + len(found)] += found
 
 
 def _mapped(file: Path, size: int) -> mmap.mmap:

@@ -177,6 +177,7 @@ SERVICE = [
     "service.dataset_schemas",
     "service.streams",
     "service.tally",
+    "service.layout",
     "service.sketch",
     "service.drift",
     "service.monitoring",

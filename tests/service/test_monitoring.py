@@ -23,10 +23,11 @@ from nncore.recipe import read_recipe, run
 from nncore.reference import features, refer
 from service import monitoring
 from service.drift import chance, fewest_rows, level, psi
+from service.layout import CONFIDENCE, LOOKED_AT, REQUESTS, ROWS, Layout
 from service.loading import Served
 from service.monitoring import Monitoring
 from service.report import NO_REFERENCE, report
-from service.sketch import CONFIDENCE, LOOKED_AT, RECENT_SECONDS, REQUESTS, ROWS, Layout, Sketch, recent_of
+from service.sketch import RECENT_SECONDS, Sketch, recent_of
 from service.tally import Tally
 
 RNG = np.random.default_rng(0)
@@ -114,6 +115,19 @@ def test_of_a_large_request_64_inputs_are_looked_at_and_all_answers_counted(exam
 
     assert counts[ROWS] == counts[layout.labels : layout.confidence].sum() == 1000
     assert 60 <= counts[LOOKED_AT] <= 64
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+def test_after_a_thousand_inputs_a_hundred_requests_a_second_are_looked_at(exam: bytes, rows: int) -> None:
+    sketch = Sketch(Layout(card_of(exam, (2,), 3)), 0.0)
+    times = [*([1.0] * (1000 // rows + 5)), *(1.0 + np.arange(1, 500) / 500)]
+
+    for now in times:
+        sketch.add(np.zeros((rows, 2)), answers(rows, 3), now)
+
+    counts = recent_of(sketch.copy(), 2.0)[1]
+    assert counts[ROWS] == rows * len(times)
+    assert 1000 + 90 * rows <= counts[LOOKED_AT] <= 1000 + 101 * rows
 
 
 @pytest.mark.parametrize("odd", [1e300, np.inf, np.nan])
