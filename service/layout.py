@@ -1,4 +1,4 @@
-"""What is counted of a version's requests, and where in an array: aggregates alone, the same in every worker."""
+"""What is counted of a version's requests, and where in an array: the same in every worker, and no input."""
 
 import math
 from bisect import bisect_right
