@@ -23,7 +23,7 @@ def dataset_of(
     Bytes of shape (N, H, W) or (N, H, W, 3) are pictures, and stay bytes; other numbers become float32.
     Raises DatasetError where they cannot be learned from.
     """
-    inputs = _checked(name, inputs)
+    inputs, targets = _checked(name, inputs), np.atleast_1d(targets)
     if len(targets) != len(inputs):
         raise DatasetError(f"{name}: has {len(inputs):,} inputs and {len(targets):,} targets")
     aims = targets_of(targets, task, f"{name}: the target")

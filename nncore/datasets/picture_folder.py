@@ -162,7 +162,8 @@ def _in_zip(file: zipfile.ZipFile, name: str) -> list[Entry]:
     found = []
     for info in file.infolist():
         parts = PurePosixPath(info.filename).parts
-        if info.is_dir() or _is_litter(parts):
+        # Not is_dir(), which fails for a member without a name.
+        if info.filename.endswith("/") or _is_litter(parts):
             continue
         if info.filename.startswith("/") or ".." in parts or stat.S_ISLNK(info.external_attr >> 16):
             raise DatasetError(f"{name}: {info.filename[:200]!r} leads out of the zip file")
@@ -173,7 +174,7 @@ def _in_zip(file: zipfile.ZipFile, name: str) -> list[Entry]:
             )
         found.append((parts, info))
     # Often all of it lies in one folder more.
-    top = {parts[0] for parts, _ in found}
+    top = {parts[:1] for parts, _ in found}
     inside = 1 if len(top) == 1 and all(len(parts) == 3 for parts, _ in found) else 0
     entries = []
     for parts, info in found:

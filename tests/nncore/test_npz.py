@@ -144,6 +144,7 @@ REFUSED = {
     "five axes": ({"inputs": np.zeros((20, 2, 2, 2, 2))}, "d: the inputs must be numbers of shape (N, …) wi"),
     "no examples": ({"inputs": INPUTS[:0], "targets": CLASSES[:0]}, "d: the inputs must be numbers of shape"),
     "an axis too long": ({"inputs": LONG}, "d: an example has the shape (70000,), with an axis over 65,536"),
+    "one target": ({"targets": np.int64(3)}, "d: has 20 inputs and 1 targets"),
     "fewer targets": ({"targets": CLASSES[:19]}, "d: has 20 inputs and 19 targets"),
     "NaN": ({"inputs": np.where(np.arange(20)[:, None] == 7, np.nan, INPUTS)}, "d: example 8 has numbers no"),
     "too large": ({"inputs": np.full((20, 2), 1e39)}, "d: example 1 has numbers not finite"),

@@ -233,6 +233,7 @@ HOSTILE = {
     "an absolute name": ({"/etc/passwd": b"x"}, "^z.zip: '/etc/passwd' leads out of the zip file$"),
     "a doubly absolute name": ({"//etc/passwd": b"x"}, "^z.zip: '//etc/passwd' leads out of the zip file$"),
     "a name of Windows": ({"C:\\cat\\0.png": b"x"}, "does not lie in a folder that is its class$"),
+    "a name of nothing but dots": ({".": b"x"}, "^z.zip: '.' does not lie in a folder that is its class$"),
     "a link": (link("cat/8.png", "/etc/passwd"), "^z.zip: 'cat/8.png' leads out of the zip file$"),
     "a link to a folder": (link("cat", "/etc"), "^z.zip: 'cat' leads out of the zip file$"),
     "a name twice": ({"./cat/0.png": b"x"}, "^z: has cat/0.png more than once$"),
@@ -255,6 +256,14 @@ def test_a_hostile_zip_file_is_refused_and_nothing_is_unpacked(tmp_path, monkeyp
     with pytest.raises(DatasetError, match=message):
         read(write_zip(tmp_path / "z.zip", FILES | files))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["here", "z.zip"]
+
+
+def test_a_picture_without_a_name_is_refused(tmp_path):
+    path = write_zip(tmp_path / "z.zip", FILES)
+    # What is behind a NUL is not read as a name.
+    path.write_bytes(path.read_bytes().replace(b"cat/0.png", b"\0at/0.png"))
+    with pytest.raises(DatasetError, match=r"^z.zip: '' does not lie in a folder that is its class$"):
+        read(path)
 
 
 def test_a_zip_file_with_a_password_is_refused(tmp_path):
