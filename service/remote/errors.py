@@ -5,6 +5,7 @@ ClientError
 └── ProblemError    the service refused, and says why
 """
 
+from http.client import responses
 from typing import Any
 
 import requests
@@ -43,11 +44,12 @@ def document_of(response: requests.Response) -> dict[str, Any]:
 def refusal(response: requests.Response, path: str) -> ProblemError:
     """Return the error that an answer stands for, also where it is no problem document."""
     document = document_of(response)
+    title = responses.get(response.status_code, response.reason)
     if isinstance(document.get("error"), str):
         # As the Open Inference Protocol has it.
         request_id = response.headers.get("X-Request-ID")
-        document = {"title": response.reason, "detail": document["error"], "request_id": request_id}
-    return ProblemError(response.status_code, document or {"title": response.reason, "detail": path})
+        document = {"title": title, "detail": document["error"], "request_id": request_id}
+    return ProblemError(response.status_code, document or {"title": title, "detail": path})
 
 
 def unexpected(response: requests.Response) -> ProblemError:
