@@ -16,6 +16,8 @@ from nncore.types import Array, IntArray
 FEW = 20
 # Classes at most: an output each.
 MOST_CLASSES = 1000
+# The squares of larger values, all rows added up, do not fit into 32 bits, and no loss could be told.
+LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ def _as_values(values: Array, task: str | None, what: str) -> Targets:
     with np.errstate(over="ignore"):
         array = values.astype(np.float32).reshape(len(values), -1)
     _check_finite(array, what)
+    if (large := np.abs(array).max(axis=1) > LARGEST).any():
+        row = int(large.argmax()) + 1
+        raise DatasetError(
+            f"{what}, row {row:,}: must be from {-LARGEST:g} to {LARGEST:g}: give it in a larger unit"
+        )
     if (array == array[0]).all():
         raise DatasetError(f"{what} is {array[0, 0]:g} in every row: there is nothing to learn")
     return Targets(array)

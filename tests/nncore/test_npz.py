@@ -153,6 +153,9 @@ REFUSED = {
     "one example of a class": (
         {"targets": np.where(np.arange(20) == 4, 9, CLASSES)},
         "d: the target: the class '9' has one example (row 5), and needs two or more: add some, or leave it"),
+    "a target too large": (
+        {"targets": np.where(np.arange(20) == 4, -1.1e15, 0.5)},
+        "d: the target, row 5: must be from -1e+15 to 1e+15: give it in a larger unit"),
     "NaN as a target": ({"targets": np.where(CLASSES, 0.5, np.nan)}, "d: the target, row 1: must be finite,"),
 }  # fmt: skip
 
