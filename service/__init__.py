@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def create_app(settings: "Settings | None" = None) -> "Flask":
     """Return the application; without settings they are read from the environment (NNSERVE_*)."""
     from flask import Flask
-
     from sqlalchemy.exc import SQLAlchemyError
     from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -86,12 +85,12 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["datasets"] = Datasets(database, settings.model_store)
     app.extensions["dataset_seats"] = threading.BoundedSemaphore(datasets.UPLOADS_AT_ONCE)
     app.extensions["stream_seats"] = threading.BoundedSemaphore(settings.streams)
-    app.extensions["v2_statistics"] = Statistics()
     app.extensions["keyring"] = keyring
     app.extensions["tally"] = tally
     app.extensions["metrics"] = counters
     app.extensions["monitoring"] = monitoring
     app.extensions["exposition"] = Exposition(tally, counters, store, monitoring, Reader(database))
+    app.extensions["v2_statistics"] = Statistics()
     errors.init_app(app)
     auth.init_app(app, guard)
     if settings.rate_limit:

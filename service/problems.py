@@ -54,7 +54,7 @@ class Unauthorized(Problem):
     """There is no key, or it does not work."""
 
     status = HTTPStatus.UNAUTHORIZED
-    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="nnserve"'}  # noqa: RUF012
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="nnserve"'}
 
 
 class Forbidden(Problem):
