@@ -18,6 +18,8 @@ from nncore.types import IntArray, Shape
 MOST_SHOWN = 4
 # Categories and classes that are named.
 MOST_CATEGORIES = 12
+# The share of one class from which on an accuracy says little.
+UNBALANCED = 0.8
 
 
 def card_text(card: Card) -> str:
@@ -62,10 +64,23 @@ def dataset_text(dataset: Dataset, about: dict[str, Any]) -> str:
     if dataset.labels:
         counts = [f"{c['label']} ({c['train'] + c['validation'] + c['test']:,})" for c in about["classes"]]
         lines.append(f"classes     {len(counts)}: {_shown(counts)}")
+        lines += _warned(about["classes"])
     else:
         lines.append(f"target      {_settings(about['target'])}")
     lines += [f"note        {dataset.note}"] if dataset.note else []
     return "\n".join([*lines, f"sha256      {dataset.sha256}"])
+
+
+def _warned(classes: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what to beware of where nearly all rows are of one class."""
+    rows = {one["label"]: one["train"] + one["validation"] + one["test"] for one in classes}
+    label, most = max(rows.items(), key=lambda item: item[1])
+    share = most / sum(rows.values())
+    if share < UNBALANCED:
+        return []
+    return [
+        f"            who always says {label} is right in {share:.1%} of the rows: read an accuracy by that"
+    ]
 
 
 def _column(column: dict[str, Any]) -> str:

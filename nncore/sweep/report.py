@@ -42,7 +42,7 @@ def csv_text(results: Results) -> str:
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     score = f"validation_{results.score}"
-    figures = ("validation_loss", score, "epochs", "kept_epoch", "parameters", "seconds")
+    figures = ("validation_loss", score, "epochs_run", "epoch_kept", "parameters", "seconds")
     table.writerow(("rank", "member", *results.fields, *figures, "failed"))
     for place, member in enumerate(results.ranked, start=1):
         table.writerow((place, member.number, *_values(member), *_figures(member), ""))

@@ -133,6 +133,14 @@ def test_two_files_are_a_pair_of_idx_files(capsys):
     assert "inputs      28×28; pictures: resize height 28, width 28, channels 1" in capsys.readouterr().out
 
 
+def test_a_class_that_nearly_all_rows_have_is_pointed_out(tmp_path, capsys):
+    rows = "".join(f"{number},{'rare' if number % 20 == 0 else 'usual'}\n" for number in range(200))
+    (tmp_path / "sick.csv").write_text("x,kind\n" + rows)
+
+    assert main(["data", str(tmp_path / "sick.csv"), "--target", "kind"]) == 0
+    assert "who always says usual is right in 95.0% of the rows" in capsys.readouterr().out
+
+
 def test_classes_are_not_learned_as_if_they_were_values(inside, tmp_path, capsys):
     rows = "".join(f"{number},{'abc'[number % 3]}\n" for number in range(30))
     (tmp_path / "three.csv").write_text("x,kind\n" + rows)

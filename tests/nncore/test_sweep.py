@@ -28,7 +28,7 @@ XOR, EXAM, LINE = (str(RECIPES / f"{name}.json") for name in ("xor", "exam", "li
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 # Longer than anything here may take.
 DEADLINE = 30
-FIGURES = ("validation_loss", "validation_accuracy", "epochs", "kept_epoch", "parameters")
+FIGURES = ("validation_loss", "validation_accuracy", "epochs_run", "epoch_kept", "parameters")
 
 
 def sweep(*arguments):

@@ -72,7 +72,7 @@ def test_in_the_csv_no_text_is_a_formula_and_numbers_stay_numbers(text):
     members = [ended(1, -0.5, -3, '1,"2'), failed(2, text, text, [text])]
     head, first, second = csv.reader(io.StringIO(csv_text(rank(["l2", "units"], "r2", members)), newline=""))
     assert head == [
-        *("rank", "member", "l2", "units", "validation_loss", "validation_r2", "epochs", "kept_epoch"),
+        *("rank", "member", "l2", "units", "validation_loss", "validation_r2", "epochs_run", "epoch_kept"),
         *("parameters", "seconds", "failed"),
     ]
     assert first == ["1", "1", "-3", '1,"2', "0.5", "-0.5", "5", "4", "1234", "0.25", ""]
