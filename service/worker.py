@@ -31,7 +31,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._arrival_seconds = ARRIVAL_SECONDS
         # Connections whose other end is still open.
         self._parting: deque[TConn] = deque()
-        self._slow: ThreadPoolExecutor | None = None
+        # Made in the worker: a thread crosses no fork.
+        self._slow: Any = None
         self._closed = False
 
     def init_process(self) -> None:
