@@ -14,6 +14,8 @@ BYTES_A_SECOND = 1 << 16
 HURRIED_SECONDS = 0.02
 # gunicorn refuses a longer head.
 MOST_HEAD = 1 << 16
+# Bytes of an answer's body that are copied behind its head, so that both are sent at once.
+MOST_JOINED = 1 << 16
 
 
 class Connection(socket.socket):
@@ -27,6 +29,7 @@ class Connection(socket.socket):
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
         self._deadline, self._hurried = 0.0, False
+        self._head = b""
         self._allow_silence(SILENCE_SECONDS, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
 
     def begin(self, seconds: float) -> None:
@@ -59,10 +62,36 @@ class Connection(socket.socket):
             seconds = min(seconds, max(self._deadline - time.monotonic(), 0.001))
         super().settimeout(seconds)
 
-    def sendall(self, *what: Any) -> None:
-        """Send all of it; after a silence fail, as with a client that has gone."""
+    def sendall(self, data: Any, *flags: int) -> None:
+        """Send all of it; after a silence fail, as with a client that has gone.
+
+        The head of an answer waits for what follows it: sent alone it would cost the kernel, and the client,
+        as much again. `flush` sends one that nothing follows.
+        """
+        if self._head:
+            if len(data) < MOST_JOINED:
+                data = self._head + data
+            else:
+                self._send_all(self._head, *flags)
+            self._head = b""
+        elif data[:7] == b"HTTP/1.":
+            self._head = data
+            return
+        self._send_all(data, *flags)
+
+    def flush(self) -> bool:
+        """Send a head that nothing has followed; tell whether the client may still be there."""
+        head, self._head = self._head, b""
         try:
-            super().sendall(*what)
+            if head:
+                self._send_all(head)
+        except OSError:
+            return False
+        return True
+
+    def _send_all(self, data: bytes, *flags: int) -> None:
+        try:
+            super().sendall(data, *flags)
         except BlockingIOError:
             raise BrokenPipeError(errno.EPIPE, "the client takes nothing any more") from None
 

@@ -21,6 +21,8 @@ from service.stopping import stopping
 LINGER_SECONDS = 1.0
 # Seconds that a request may take to arrive, where no setting says otherwise.
 ARRIVAL_SECONDS = 30
+# Milliseconds that a thread waits for a connection's next request while nobody else wants the thread.
+NEXT_MILLISECONDS = 5
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -33,6 +35,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._parting: deque[TConn] = deque()
         # Made in the worker: a thread crosses no fork.
         self._slow: Any = None
+        # Seats of threads that wait for a next request: half of them are always free for others.
+        self._lingering = [None] * (self.cfg.threads // 2)
         self._closed = False
 
     def init_process(self) -> None:
@@ -94,11 +98,36 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def handle(self, conn: Any) -> Any:
-        """Answer a request."""
+        """Answer a request, and those that follow closely on the connection.
+
+        On its way through the poller to another thread a request would cost as much again as its prediction.
+        """
         if not isinstance(conn.sock, Connection):
             conn.sock = Connection(conn.sock)
-        conn.sock.begin(self._arrival_seconds)
-        return super().handle(conn)
+        while True:
+            conn.sock.begin(self._arrival_seconds)
+            result = super().handle(conn)
+            if not conn.sock.flush():
+                return False
+            if result is not True or not self._next_is_there(conn):
+                return result
+
+    def _next_is_there(self, conn: Any) -> bool:
+        """Wait a moment for a next request, unless somebody else needs the thread."""
+        if not (self.alive and self._lingering) or self.tpool._work_queue.qsize():
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return False
+        try:
+            self._lingering.pop()
+        except IndexError:
+            return False
+        try:
+            came = select.poll()
+            came.register(conn.sock, select.POLLIN)
+            return bool(came.poll(NEXT_MILLISECONDS)) and self.alive and head_is_there(conn.sock)
+        finally:
+            self._lingering.append(None)
 
     def finish_request(self, conn: Any, done: Future[Any]) -> None:
         """Keep the connection; or have the poller wait for the client to close it too.

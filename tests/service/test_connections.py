@@ -1,0 +1,62 @@
+"""Kept connections: requests that follow closely, and answers in one piece."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from serving import DEADLINE, Service
+
+from service.pressure import SPARE_THREADS
+
+BODY = b'{"model": "xor", "inputs": [[0, 1]]}'
+REQUEST = (
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+)
+
+
+def connect(service: Service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE)
+
+
+def ask(connection: socket.socket) -> bytes:
+    """Return what comes first of an answer."""
+    connection.sendall(REQUEST)
+    return connection.recv(1 << 16)
+
+
+def test_the_head_and_the_body_of_an_answer_are_sent_together(service: Service) -> None:
+    with connect(service) as connection:
+        assert all(ask(connection).endswith(b"}") for _ in range(20))
+
+
+def test_an_answer_without_a_body_is_sent_at_once(service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=2)
+    for _ in range(3):
+        connection.request("HEAD", "/models")
+        assert connection.getresponse().read() == b""
+    connection.close()
+
+
+def test_those_who_were_just_answered_keep_no_thread_from_others(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=8, streams=2)
+    took = []
+    with ExitStack() as opened:
+        kept = [opened.enter_context(connect(service)) for _ in range(8 + 2 + SPARE_THREADS)]
+        for _ in range(5):
+            for connection in kept:
+                assert b" 200 " in ask(connection)
+            began = time.perf_counter()
+            assert service.ask("GET", "/models").status == 200
+            took.append(time.perf_counter() - began)
+    assert max(took) < 0.25
+
+
+def test_a_request_that_is_sent_behind_another_is_answered_too(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(3 * REQUEST)
+        come = b""
+        while come.count(b"HTTP/1.1 200") < 3 or not come.endswith(b"}"):
+            come += connection.recv(1 << 16)
