@@ -120,14 +120,15 @@ def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:
 
 
 def _check_range(inputs: Numbers, low: float, high: float) -> None:
-    largest = inputs.reshape(len(inputs), -1).max(axis=1)
+    most = inputs.max()
     # Of bytes none is below 0: one pass less.
-    smallest = 0 if inputs.dtype == np.uint8 and low == 0 else inputs.min()
-    if smallest < low or largest.max() > high:
+    least = 0 if inputs.dtype == np.uint8 and low == 0 else inputs.min()
+    if least < low or most > high:
         places = np.argwhere((inputs < low) | (inputs > high))[: MOST_ERRORS + 1]
         raise Invalid([_out_of_range(inputs, tuple(place), low, high) for place in places.tolist()])
     # Nothing above a hundredth of the range is the usual mistake of pixels scaled to 0-1.
-    if low == 0 and largest.min() <= high / 100:
+    if low == 0 and (len(inputs) > 1 or most <= high / 100):
+        largest = inputs.reshape(len(inputs), -1).max(axis=1)
         faint = np.flatnonzero((largest > 0) & (largest <= high / 100))
         if len(faint):
             raise Invalid([_too_faint(row, largest[row], high) for row in faint.tolist()])
