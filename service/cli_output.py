@@ -48,7 +48,8 @@ def print_csv(rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as CSV (RFC 4180), texts so that no spreadsheet runs them."""
     text = io.StringIO()
     csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
-    click.echo(text.getvalue(), nl=False)
+    # Also what looks like colours: it is data. On a terminal it has been cleaned before.
+    click.echo(text.getvalue(), nl=False, color=True)
 
 
 def print_json(document: Any) -> None:
@@ -57,4 +58,7 @@ def print_json(document: Any) -> None:
 
 
 def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    cell = clean(cell) if sys.stdout.isatty() else cell
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -1,12 +1,21 @@
 """The `nnserve` command, as a shell runs it."""
 
 import dataclasses
+import os
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-from serving import Service, free_port, nnserve
+from click.testing import CliRunner
+from serving import NNSERVE, ROOT, Service, environment, free_port, nnserve
 from sketches import Digit
 
+from service.cli import main
 from service.settings import Settings
 
 
@@ -76,12 +85,97 @@ def test_a_wrong_call_shows_how_it_is_done(folder: Path, arguments: list[str]) -
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["predict", "--help"], ["web", "--help"]])
-def test_every_command_explains_itself(folder: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+def test_help_is_there_in_no_time(folder: Path, arguments: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = nnserve(*arguments, folder=folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert done.returncode == 0
     assert "Usage: nnserve" in done.stdout
+    # Of the processor, whoever else it works for: without the client, the engine and the service.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, [*path, "-h"], prog_name="nnserve")
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"Usage: nnserve {' '.join(path)} ")
+    assert re.search(r"\n\n  [A-Z][^\n]+", done.stdout)
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_every_command_is_in_the_documentation(path: tuple[str, ...]) -> None:
+    rows = [line for line in (ROOT / "docs" / "cli.md").read_text().splitlines() if line.startswith("| `nns")]
+
+    assert any(f"nnserve {path[0]} " in row.replace("`", " ") or f" `{path[0]}`" in row for row in rows)
+    if len(path) > 1:
+        assert any(f"nnserve {path[0]}" in row and re.search(rf"\b{path[1]}`", row) for row in rows)
+
+
+def test_the_key_may_stand_in_a_file(service: Service, folder: Path) -> None:
+    (folder / "key").write_text("k" * 40 + "\n")
+    found: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNSERVE_API_KEY_FILE", str(folder / "key"))
+        patch.setattr(
+            "service.remote.transport._Bearer.__call__", lambda self, r: found.append(self.key) or r
+        )
+        assert CliRunner().invoke(main, ["models", "list", "--url", service.url]).exit_code == 0
+        patch.setenv("NNSERVE_API_KEY_FILE", str(folder / "none"))
+        missing = CliRunner().invoke(main, ["models", "list", "--url", service.url])
+    assert found == ["k" * 40]
+    assert (missing.exit_code, missing.stderr.count("\n")) == (1, 1)
+
+
+def complete(shell: str, words: str, folder: Path) -> list[str]:
+    """Return what bash offers after some words, asked as it asks."""
+    script = (
+        f'eval "$({NNSERVE} completion bash)"; COMP_WORDS=({words}); '
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+        '_nnserve_completion nnserve; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        [shell, "--norc", "-c", script],
+        cwd=folder,
+        env=environment({}) | {"PATH": f"{NNSERVE.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_commands_options_and_choices(folder: Path) -> None:
+    assert complete("bash", "nnserve tra", folder) == ["train", "trainer"]
+    assert complete("bash", "nnserve jobs wa", folder) == ["watch"]
+    assert complete("bash", "nnserve train --dry", folder) == ["--dry-run"]
+    assert complete("bash", "nnserve train --promote al", folder) == ["always"]
+
+
+def test_zsh_gets_a_script_of_its_own(folder: Path) -> None:
+    done = nnserve("completion", "zsh", folder=folder)
+
+    assert done.stdout.startswith("#compdef nnserve\n")
+    assert "_NNSERVE_COMPLETE=zsh_complete" in done.stdout
+    if shutil.which("zsh"):
+        script = f"autoload -U compinit; compinit -D; {done.stdout}; print ${{_comps[nnserve]}}"
+        loaded = subprocess.run(
+            ["zsh", "-fc", script], capture_output=True, text=True, check=False, timeout=30
+        )
+        assert loaded.stdout.strip() == "_nnserve_completion"
 
 
 def test_web_with_a_wrong_setting_says_which(folder: Path) -> None:
