@@ -11,8 +11,10 @@ from commands import Run, lines, runner
 from PIL import Image
 from serving import Service
 from sketches import Digit
-from training import wait_until
 
+from nncore.artifact import describe, to_bytes
+from nncore.recipe import read_recipe
+from nncore.recipe import run as run_recipe
 from service.cli_output import Table
 from service.client import Client
 
@@ -36,11 +38,13 @@ TABLE = "weight,colour,kind\n" + "".join(
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a model of a table besides the shipped ones."""
     folder = tmp_path_factory.mktemp("predict")
-    running = Service(folder, "up", workers=1)
+    running = Service(folder, workers=1)
     (folder / "fruit.csv").write_text(TABLE)
+    table = {"type": "csv", "path": str(folder / "fruit.csv"), "target": "kind"}
+    recipe = read_recipe(json.dumps(FRUIT | {"dataset": table}).encode())
+    (folder / "fruit.safetensors").write_bytes(to_bytes(describe(run_recipe(recipe))))
     with Client(running.url) as client:
-        client.upload_dataset("fruit", folder / "fruit.csv", target="kind")
-        wait_until(running, client.train("fruit", FRUIT | {"dataset": "fruit"}).id, "succeeded")
+        client.upload("fruit", folder / "fruit.safetensors")
     yield running
     running.stop()
 
