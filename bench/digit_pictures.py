@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nncore.datasets import DATASETS
 from nncore.errors import PictureError
+from nncore.images import decode_picture
 from nncore.pictures import normalize_digit
 from nncore.predictor import load
-from nncore.images import decode_picture
 
 Picture = NDArray[np.uint8]
 LabelsOf = Callable[[NDArray[np.float32]], NDArray[Any]]  # (N, 784) in 0..255 -> (N,) class numbers
