@@ -13,6 +13,7 @@ from serving import ROOT, Service, environment
 
 KEY = "a-key-for-administrators-of-a-test"
 CONFIG = ROOT / "tests" / "schemathesis.toml"
+HOOKS = {"SCHEMATHESIS_HOOKS": str(ROOT / "tests" / "schemathesis_hooks.py")}
 # The digits would be trained for minutes.
 QUICK = ("exam", "line", "xor")
 
@@ -50,8 +51,9 @@ def run(folder: Path, *options: str) -> Outcome:
         st = [Path(sys.executable).with_name("st"), "--no-color", f"--config-file={CONFIG}", "run"]
         st += [f"{service.url}/openapi.json", f"--header=Authorization: Bearer {KEY}", *options]
         st += ["--report-json-path=report.json", "--warnings=off", "--request-timeout=30", "--seed=1"]
+        surroundings = environment({}) | HOOKS
         done = subprocess.run(
-            st, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=3600, check=False
+            st, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=3600, check=False
         )
         cases = json.loads((folder / "report.json").read_text())["test_cases"]["generated"]
         return Outcome(cases, done.returncode != 0, f"{done.stdout}{done.stderr}\n{service.log}")
@@ -62,7 +64,7 @@ def run(folder: Path, *options: str) -> Outcome:
 def main() -> None:
     """Run all phases with the number of examples an operation that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=400)
+    parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--least", type=int, default=10_000)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
