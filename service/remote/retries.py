@@ -3,7 +3,7 @@
 import random
 
 import requests
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ReadTimeoutError
 
 # Seconds before the first repetition; each next one waits twice as long.
 FIRST_PAUSE = 0.1
@@ -35,11 +35,17 @@ def pause_after_error(error: Exception, attempt: int, *, repeatable: bool) -> fl
     again = False
     if isinstance(error, requests.ConnectTimeout):
         again = True
-    elif isinstance(error, (requests.exceptions.SSLError, requests.Timeout)):
+    elif isinstance(error, requests.exceptions.SSLError) or is_timeout(error):
         again = False
     elif isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         again = repeatable or _never_connected(error)
     return back_off(attempt) if again else None
+
+
+def is_timeout(error: Exception) -> bool:
+    """Tell whether an answer, or the rest of one, was waited for in vain."""
+    cause = error.args[0] if error.args else None
+    return isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError)
 
 
 def back_off(attempt: int) -> float:

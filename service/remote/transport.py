@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from service.remote.errors import Unreachable
-from service.remote.retries import pause_after_answer, pause_after_error
+from service.remote.retries import is_timeout, pause_after_answer, pause_after_error
 
 # Calls that change nothing, or the same when they are made twice.
 _REPEATABLE = ("GET", "PUT")
@@ -95,7 +95,7 @@ class Transport:
             attempt += 1
 
     def _unreachable(self, error: requests.RequestException) -> Unreachable:
-        if isinstance(error, requests.Timeout):
+        if is_timeout(error):
             return Unreachable(f"no answer from {self.url} in time ({self.timeout} s)")
         if isinstance(error, requests.exceptions.SSLError):
             return Unreachable(f"no answer from {self.url}: {error}")

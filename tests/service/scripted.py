@@ -12,13 +12,14 @@ from typing import Any
 class Step:
     """One answer; with `drop` the connection breaks off after the body, without a body before the answer.
 
-    An event stream goes in a chunk, as those of the service do.
+    An event stream goes in a chunk, as those of the service do. `delay` is in seconds.
     """
 
     body: bytes = b"{}"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     drop: bool = False
+    delay: float = 0.0
 
 
 @dataclass
@@ -40,6 +41,8 @@ def answering(*steps: Step) -> Iterator[Script]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             script.requests.append((self.command, self.path, dict(self.headers), body))
             step = left.pop(0)
+            # No sleep, which tests replace.
+            threading.Event().wait(step.delay)
             if step.drop and not step.body:
                 self.close_connection = True
                 return
@@ -51,7 +54,8 @@ def answering(*steps: Step) -> Iterator[Script]:
                 chunk = b"%x\r\n%b\r\n" % (len(step.body), step.body) if step.body else b""
                 sent = chunk + (b"" if step.drop else b"0\r\n\r\n")
             else:
-                self.send_header("Content-Length", str(len(step.body)))
+                if "Content-Length" not in step.headers:
+                    self.send_header("Content-Length", str(len(step.body)))
                 sent = step.body
             self.end_headers()
             self.wfile.write(sent)

@@ -75,6 +75,7 @@ def test_an_array_as_bytes_is_answered_to_the_last_digit_as_by_json(
     model, array = ARRAYS[name]
     by_bytes = client.predict(model, array)
     assert paths[0] == f"v2/models/{model}/versions/stable/infer"
+    assert "predict" not in paths
     paths.clear()
     by_json = client.predict(model, array.tolist())
 
