@@ -24,9 +24,9 @@ class Array(fields.Field[np.ndarray[Any, Any]]):
             raise ValidationError(f"must be an array of examples, not {_name(value)}")
         if not value:
             raise ValidationError("must have at least one example")
-        pixels = _pixels(value)
-        if pixels is not None:
-            return pixels
+        rows = pixels(value)
+        if rows is not None:
+            return rows
         try:
             # Without a dtype: with one, NumPy takes "1", null and true for numbers.
             array = np.asarray(value)
@@ -41,7 +41,7 @@ class Array(fields.Field[np.ndarray[Any, Any]]):
         return single
 
 
-def _pixels(value: list[Any]) -> np.ndarray[Any, Any] | None:
+def pixels(value: list[Any]) -> np.ndarray[Any, Any] | None:
     """Return rows of whole numbers from 0 to 255 as uint8 (N, D), None where there is anything else.
 
     By far the commonest large input, and three times as fast as through NumPy: 5 µs for 784 numbers.
