@@ -95,6 +95,7 @@ class TestTrain:
             recipe = planned(*given, *changes)
             assert (recipe["epochs"], recipe["optimizer"]["learning_rate"]) == (7, 0.5)
             assert recipe["network"][0]["units"] == 5
+        assert planned("quick.json", "--set", "network.2.rate=0.5")["network"][2]["rate"] == 0.5
         assert planned("quick.json", "--set", "schedule.type=constant")["schedule"] == {"type": "constant"}
 
     def test_a_dry_run_says_what_would_be_done(self, run: Run) -> None:
