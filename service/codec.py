@@ -48,6 +48,14 @@ def read_body(environ: dict[str, Any], most_bytes: int) -> bytes | None:
     return body if len(body) <= most_bytes else None
 
 
+def hurry(environ: dict[str, Any]) -> None:
+    """Have what is sent of a body that nobody reads hold the thread no longer than a moment."""
+    if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+        hurry_up = getattr(environ.get("gunicorn.socket"), "hurry", None)
+        if hurry_up is not None:
+            hurry_up()
+
+
 def discard_rest(environ: dict[str, Any]) -> None:
     """Read what a client may still be sending of a body that nobody wanted.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 MOST_DETAIL = 1000
+TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 # The Open Inference Protocol stands below it.
 V2 = "/v2"
 
@@ -27,6 +28,9 @@ def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Any = None
 ) -> Response:
     """Return the problem document as the response to the request at hand, of which no more is read."""
+    if status in TURNED_AWAY or request.url_rule is None:
+        # Who may ask nothing, or asks for nothing that is here, holds no thread with a body that never comes.
+        codec.hurry(request.environ)
     codec.discard_rest(request.environ)
     status, media_type, body = document(request.path, status, detail, errors)
     return Response(body, status, headers, content_type=media_type)

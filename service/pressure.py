@@ -5,14 +5,21 @@ for health and refuse. A request is in flight from its head to the last byte of 
 drips in, or whose answer nobody takes, counts as long as it holds its thread.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+from service import codec
 from service.errors import document
 from service.problems import Busy
 
 SPARE_THREADS = 2
+# A seat is given back just after the last byte is sent: who asks one thing after the other, each on a new
+# connection, would sometimes find the seat of the answer before still taken.
+MOMENT_SECONDS, MOMENTS = 0.002, 10
 # Where a view says that its answer is a stream, which has a seat of its own.
 STREAM = "nnserve.stream"
 ALWAYS_ANSWERED = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
@@ -29,15 +36,14 @@ class Pressure:
         self.most = most
         # Taking from a list and putting back are atomic, and cost less than any lock.
         self._seats = [None] * most
+        self._patience = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request, or refuse it."""
         if environ["PATH_INFO"] in ALWAYS_ANSWERED:
-            _do_not_wait_for_the_body(environ)
+            codec.hurry(environ)
             return self.app(environ, start_response)
-        try:
-            self._seats.pop()
-        except IndexError:
+        if not self._take_seat():
             return self._refuse(environ, start_response)
         try:
             answer = self.app(environ, start_response)
@@ -49,8 +55,26 @@ class Pressure:
             return answer
         return _Held(answer, self._seats)
 
+    def _take_seat(self) -> bool:
+        """Take a seat, or tell that there is none, nor will be in a moment."""
+        with suppress(IndexError):
+            self._seats.pop()
+            return True
+        # One at a time: many who are refused must not hold up one another, and health behind them.
+        if not self._patience.acquire(blocking=False):
+            return False
+        try:
+            for _ in range(MOMENTS):
+                time.sleep(MOMENT_SECONDS)
+                with suppress(IndexError):
+                    self._seats.pop()
+                    return True
+            return False
+        finally:
+            self._patience.release()
+
     def _refuse(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        _do_not_wait_for_the_body(environ)
+        codec.hurry(environ)
         text = f"This worker is answering {self.most} requests already, as many as it may: try again."
         status, media_type, body = document(environ["PATH_INFO"], Busy.status, text)
         headers = [
@@ -79,11 +103,3 @@ class _Held:
                 self._answer.close()
         finally:
             self._seats.append(None)
-
-
-def _do_not_wait_for_the_body(environ: Environ) -> None:
-    """Have what is sent of a body that nobody reads hold the thread no longer than a moment."""
-    if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-        hurry = getattr(environ.get("gunicorn.socket"), "hurry", None)
-        if hurry is not None:
-            hurry()

@@ -105,6 +105,14 @@ def test_with_all_streams_and_all_threads_taken_one_more_is_told_at_once_and_hea
     assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
+def test_a_client_that_asks_one_thing_after_the_other_is_never_one_too_many(
+    start: Callable[..., Service],
+) -> None:
+    service = start(workers=1, threads=1)
+    statuses = [service.predict(model="xor", inputs=[[0, 1]]).status for _ in range(100)]
+    assert set(statuses) == {200}
+
+
 @pytest.mark.parametrize("sent", [b"", HEAD[:40]], ids=["nothing", "half a head"])
 def test_connections_on_which_no_whole_head_comes_take_no_thread_from_anybody(
     start: Callable[..., Service], sent: bytes
@@ -132,6 +140,26 @@ def test_refused_bodies_that_never_come_hold_up_neither_refusals_nor_health(
             assert service.predict(model="xor", inputs=[[0, 1]]).status == 503
             # A moment for each of twenty, and not the seconds of a silence.
             assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD.replace(b"/predict", b"/train"),
+        HEAD.replace(b"Host: localhost", b"Host: elsewhere.example"),
+        HEAD.replace(b"/predict", b"/nowhere"),
+        HEAD.replace(b"/predict", b"/readyz/"),
+    ],
+    ids=["without a key", "to a foreign host", "to no address", "almost to one"],
+)
+def test_callers_who_are_turned_away_keep_nobody_out_with_bodies_that_never_come(
+    start: Callable[..., Service], head: bytes
+) -> None:
+    service = start(workers=1, threads=2, allow_anonymous="predict")
+    with open_connections(service, *[head + XOR[:5]] * 20) as waiting:
+        wait_for(lambda: len(select.select(waiting, [], [], 0)[0]) == 20, "answers to all", service)
+        assert {connection.recv(9) for connection in waiting} == {b"HTTP/1.1 "}
+        assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
 def test_a_refused_client_that_sent_its_body_may_use_its_connection_again(
