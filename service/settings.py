@@ -89,7 +89,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 _NAMES = r"(\.?[a-z0-9-]+(\.[a-z0-9-]+)*(,\s*|$))*"
-_RATE = r"[0-9]+/(second|minute|hour|day)"
+_RATE = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
 _POSITIVE = {"validate": validate.Range(min=1)}
 _ABOVE_ZERO = {"validate": validate.Range(min=0, min_inclusive=False)}
 _NOT_NEGATIVE = {"validate": validate.Range(min=0)}

@@ -36,8 +36,6 @@ def _from_numbers(card: Card, tensor: Tensor, settings: Settings) -> Array:
     values = tensor.values
     if tensor.datatype == BYTES:
         raise BadBody(f"{tensor.name}: the model takes numbers, and no texts (BYTES).")
-    if not values.size:
-        raise BadBody(f"{tensor.name}: must have at least one example, and numbers in it.")
     if values.dtype != np.uint8 and values.dtype != np.float32:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)

@@ -131,6 +131,9 @@ def _shape(name: str, shape: Any) -> list[int]:
         raise BadBody(f"{name}: shape must be an array of 1 to {MOST_AXES} whole numbers.")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise BadBody(f"{name}: shape must hold whole numbers, 0 or more.")
+    if 0 in shape:
+        # No data to check the other sizes against, and NumPy takes no huge ones.
+        raise BadBody(f"{name}: must have at least one example, and numbers in it: shape has a 0.")
     return shape
 
 

@@ -99,6 +99,7 @@ WRONG = [
     ("PATH_PREFIX", "nn", "/nn"),
     ("PATH_PREFIX", "/nn/", "/nn"),
     ("RATE_LIMIT", "100 a second", "100/second"),
+    ("RATE_LIMIT", "0/second", "100/second"),
     ("BODY_SECONDS", "0", "1"),
     ("PORT", "http", "integer"),
     ("PORT", "0", "1"),

@@ -24,6 +24,7 @@ WRONG = {
     "no shape": (changed(shape=[]), "1 to 6 whole numbers"),
     "a thousand axes": (changed(shape=[1] * 1000), "1 to 6 whole numbers"),
     "no examples": (changed(shape=[0, 2], data=[]), "at least one example"),
+    "no examples of a size past 64 bits": (changed(shape=[0, 1 << 62], data=[]), "at least one example"),
     "more values than the shape": (changed(data=[0] * 5), "data has 5 values, and the shape [2, 2] 4"),
     "nesting unlike the shape": (changed(data=[[0, 1], [1]]), "nested as the shape [2, 2] says"),
     "nesting too deep": (changed(data=[[[0], [1]], [[1], [1]]]), "must be FP32"),
