@@ -1,6 +1,7 @@
 """How often one caller may ask, by Flask-Limiter. Imported only where it is set."""
 
 import time
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -15,10 +16,25 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
+def counted_together() -> str:
+    """Return whose requests are counted as one caller's: a key's or an address's.
+
+    Of IPv6 it is the network of 64 bits, all of whose addresses one machine may use.
+    """
+    who = caller()
+    try:
+        address = ip_address(who)
+    except ValueError:
+        return who
+    if isinstance(address, IPv4Address):
+        return who
+    return str(address.ipv4_mapped or IPv6Network((address.packed[:8] + bytes(8), 64)))
+
+
 def init_app(app: "Flask", rates: str) -> None:
     """Have requests of one key or address counted, those for health aside; before the workers fork."""
     limiter = Limiter(
-        caller,
+        counted_together,
         app=app,
         application_limits=[rates],
         application_limits_exempt_when=lambda: needed(request.endpoint or "") == OPEN,

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from serving import Service, wait_for
 
 from service.counters import Counters
 from service.database import Database, parse_url
 from service.keys import Keys
+from service.ratelimit import counted_together
 from service.schema import migrate
 from service.scopes import PREDICT
 
@@ -51,6 +53,21 @@ def test_a_limit_holds_across_workers_and_their_deaths_for_each_caller(
     answered = service.ask("GET", "/models", headers={"Authorization": f"Bearer {bob}"})
     assert answered.headers["ratelimit-remaining"] == "10"
     assert "retry-after" not in answered.headers
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_addresses_that_one_machine_may_choose_from_are_counted_together(address: str, counted: str) -> None:
+    with Flask("x").test_request_context(environ_base={"REMOTE_ADDR": address}):
+        assert counted_together() == counted
 
 
 def test_without_a_limit_nothing_of_it_is_loaded(tmp_path: Path) -> None:
