@@ -35,10 +35,6 @@ class Example:
     command: str
     output: str
 
-    @property
-    def name(self) -> str:
-        return f"{self.document.name}: {self.command[:50]}"
-
 
 def blocks(document: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
@@ -53,6 +49,7 @@ def examples(document: Path) -> Iterator[Example]:
 
 EXAMPLES = [example for document in DOCUMENTS for example in examples(document)]
 RUN = [example for example in EXAMPLES if example.command.split()[0] not in NOT_RUN]
+TOLD = [document for document in DOCUMENTS if any(example.document == document for example in RUN)]
 PYTHON = [(document, block) for document in DOCUMENTS for block in blocks(document, "python")]
 
 
@@ -108,19 +105,21 @@ def agrees(documented: str, found: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("example", RUN, ids=[example.name for example in RUN])
-def test_an_example_gives_the_output_that_is_written_below_it(
-    example: Example, service: Service, checkout: Path
+# One test a document: an example may go on from those above it, and tests of one file may run apart.
+@pytest.mark.parametrize("document", TOLD, ids=lambda document: document.name)
+def test_the_examples_of_a_document_give_the_outputs_that_are_written_below_them(
+    document: Path, service: Service, checkout: Path
 ) -> None:
-    if example.command.startswith("curl") and not shutil.which("curl"):
+    mine = [example for example in RUN if example.document == document]
+    if any("curl" in example.command for example in mine) and not shutil.which("curl"):
         pytest.skip("curl is not installed")
     here = f"127.0.0.1:{service.port}"
-    done = run(["bash", "-c", example.command.replace(ADDRESS, here)], service, checkout)
-
-    found = done.stdout.replace(here, ADDRESS).strip("\n")
-    assert agrees(example.output, found), (
-        f"{example.command}\n--- documented\n{example.output}\n--- found\n{found}"
-    )
+    for example in mine:
+        done = run(["bash", "-c", example.command.replace(ADDRESS, here)], service, checkout)
+        found = done.stdout.replace(here, ADDRESS).strip("\n")
+        assert agrees(example.output, found), (
+            f"{example.command}\n--- documented\n{example.output}\n--- found\n{found}"
+        )
 
 
 @pytest.mark.parametrize(("document", "block"), PYTHON, ids=[document.name for document, _ in PYTHON])
