@@ -43,7 +43,9 @@ def drawn(model, layers):
         array[...] = rng.uniform(0.5, 2, array.shape)
         if not name.endswith("variance"):
             array *= rng.choice([-1, 1], array.shape)
-    card = dataclasses.replace(model.card, architecture=Architecture(network.input_shape, network.layers))
+    architecture = Architecture(network.input_shape, network.layers)
+    # What the training data of another network looked like says nothing of this one's.
+    card = dataclasses.replace(model.card, architecture=architecture, reference=None)
     x = inputs_for(model, 3)
     known = KnownAnswers(x.tolist(), reference(Model(card, network), x).tolist(), 1e-4)
     return Model(dataclasses.replace(card, known_answers=known), network)
