@@ -27,6 +27,7 @@ format: .venv/develop ## Put the code into the house's style
 
 bench: .venv/develop ## Measure speed, as ratios between things run side by side
 	@$(BIN)/python bench/serving.py
+	@$(BIN)/python bench/request.py
 	@$(BIN)/python bench/jobs.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/client.py
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/training.py

@@ -100,7 +100,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow closely on the connection.
 
-        On its way through the poller to another thread a request would cost as much again as its prediction.
+        Their way through the poller to another thread would take a twentieth of what they take.
         """
         if not isinstance(conn.sock, Connection):
             conn.sock = Connection(conn.sock)
