@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Train a version, and watch it.")
 @click.argument("recipe", required=False)
-@click.option("--model", help="The model that gets a version; without it, the recipe's name.")
+@click.option("--dataset", metavar="NAME", help="Instead of RECIPE: the recipe to begin with on a dataset.")
+@click.option("--model", help="The model that gets a version; without it, the recipe's or dataset's name.")
 @click.option(
     "--promote",
     type=click.Choice(["if_better", "always", "never"]),
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @url_option
 def train(
     recipe: str | None,
+    dataset: str | None,
     model: str | None,
     settings: tuple[str, ...],
     detach: bool,
@@ -42,14 +44,16 @@ def train(
 ) -> None:
     """Train by RECIPE, a JSON file, - for standard input, or the name of a shipped one.
 
-    Without RECIPE that of the model's stable version is repeated. Ctrl-C asks whether the job is to be
-    cancelled.
+    Without RECIPE and --dataset that of the model's stable version is repeated. Ctrl-C asks whether the job
+    is to be cancelled.
     """
-    model = model or (model_of(recipe) if recipe else None)
+    if recipe and dataset:
+        raise click.UsageError("--dataset goes without a recipe, which names its dataset itself")
+    model = model or dataset or (model_of(recipe) if recipe else None)
     if model is None:
         raise click.UsageError("say which model is trained: --model NAME")
     with asking(url) as client:
-        asked: Any = None if recipe is None else read_recipe(recipe)
+        asked: Any = read_recipe(recipe) if recipe else client.dataset(dataset).recipe if dataset else None
         if settings:
             if not isinstance(asked, dict):
                 # The service knows what the name stands for.

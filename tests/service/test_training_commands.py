@@ -83,6 +83,20 @@ class TestTrain:
         told = json.loads(done.stdout)
         assert (told["model"], told["state"], told["result"]["version"]) == ("piped", "succeeded", 1)
 
+    def test_a_dataset_is_trained_on_by_the_recipe_to_begin_with(
+        self, run: Run, up: Service, tmp_path: Path
+    ) -> None:
+        rows = "".join(f"{number},{'small' if number < 30 else 'large'}\n" for number in range(60))
+        (tmp_path / "sizes.csv").write_text("number,size\n" + rows)
+        with Client(up.url) as client:
+            client.upload_dataset("sizes", tmp_path / "sizes.csv", target="size")
+
+        done = run("train", "--dataset", "sizes", "--set", "epochs=20")
+        assert done.exit_code == 0
+        assert "sizes version 1: promoted" in done.stdout
+        refused = run("train", "quick.json", "--dataset", "sizes")
+        assert refused.exit_code == 2
+
     def test_fields_are_set_in_files_shipped_recipes_and_repeated_ones(self, run: Run) -> None:
         def planned(*arguments: str) -> dict:
             done = run("train", *arguments, "--dry-run", "--json")
