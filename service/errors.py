@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 MOST_DETAIL = 1000
+# In the WSGI environment of a request with which a worker has more than half of what it takes on.
+PRESSED = "nnserve.pressed"
 TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 # The Open Inference Protocol stands below it.
 V2 = "/v2"
@@ -28,8 +30,8 @@ def problem(
     status: int, detail: str, errors: list[FieldError] | None = None, headers: Any = None
 ) -> Response:
     """Return the problem document as the response to the request at hand, of which no more is read."""
-    if status in TURNED_AWAY or request.url_rule is None:
-        # Who may ask nothing, or asks for nothing that is here, holds no thread with a body that never comes.
+    if PRESSED in request.environ and (status in TURNED_AWAY or request.url_rule is None):
+        # Who may ask nothing, or asks for what is not here, keeps nobody out with a body that never comes.
         codec.hurry(request.environ)
     codec.discard_rest(request.environ)
     status, media_type, body = document(request.path, status, detail, errors)

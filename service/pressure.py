@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service import codec
-from service.errors import document
+from service.errors import PRESSED, document
 from service.problems import Busy
 
 SPARE_THREADS = 2
@@ -45,6 +45,8 @@ class Pressure:
             return self.app(environ, start_response)
         if not self._take_seat():
             return self._refuse(environ, start_response)
+        if 2 * len(self._seats) < self.most:
+            environ[PRESSED] = True
         try:
             answer = self.app(environ, start_response)
         except BaseException:

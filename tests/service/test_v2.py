@@ -255,7 +255,7 @@ def test_a_table_is_sent_as_a_tensor_a_column_in_any_order(tables):
             [column("length", "FP32", [1, 2]), column("colour", "BYTES", ["red"])],
             "has the shape [2] or [2, 1]",
         ),
-        ([column("length", "FP32", []), column("colour", "BYTES", [])], "examples, not 0"),
+        ([column("length", "FP32", []), column("colour", "BYTES", [])], "length: must have at least one"),
     ],
 )
 def test_columns_that_are_wrong_are_told_with_their_place(tables, columns, says):
