@@ -12,7 +12,7 @@ SILENCE_SECONDS = 10
 BYTES_A_SECOND = 1 << 16
 # Seconds that are spent on the rest of a body which nobody wants, where somebody else waits for the thread.
 HURRIED_SECONDS = 0.02
-# gunicorn refuses a longer head.
+# Bytes of a request in which its head is looked for; a longer one is left to those who may wait for its end.
 MOST_HEAD = 1 << 16
 # Bytes of an answer's body that are copied behind its head, so that both are sent at once.
 MOST_JOINED = 1 << 16
@@ -102,11 +102,14 @@ class Connection(socket.socket):
 
 
 def head_is_there(connection: socket.socket) -> bool:
-    """Tell whether a request's head has come whole, or an end, or too much: whatever needs no waiting."""
+    """Tell whether a request's head has come whole, or an end: whatever needs no waiting.
+
+    Of a head that goes on and on gunicorn reads some 800 KB before it refuses it, however slowly they come.
+    """
     try:
         come = socket.socket.recv(connection, MOST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
         return True
-    return not come or b"\r\n\r\n" in come or len(come) == MOST_HEAD
+    return not come or b"\r\n\r\n" in come

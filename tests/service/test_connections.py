@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -52,6 +53,20 @@ def test_those_who_were_just_answered_keep_no_thread_from_others(start: Callable
             assert service.ask("GET", "/models").status == 200
             took.append(time.perf_counter() - began)
     assert max(took) < 0.25
+
+
+def test_heads_without_an_end_keep_no_thread_from_others(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=4, streams=2)
+    took = []
+    with ExitStack() as opened:
+        for _ in range(3 * (4 + 2 + SPARE_THREADS)):
+            endless = opened.enter_context(connect(service))
+            endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + 70_000 * b"a")
+        for _ in range(5):
+            began = time.perf_counter()
+            assert service.ask("GET", "/healthz").status == 200
+            took.append(time.perf_counter() - began)
+    assert statistics.median(took) < 0.25
 
 
 def test_a_request_that_is_sent_behind_another_is_answered_too(service: Service) -> None:
