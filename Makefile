@@ -17,7 +17,7 @@ serve: .venv/serve ## Serve and train models on 127.0.0.1:8000 (another port: ma
 	@NNSERVE_PORT=$(PORT) exec $(BIN)/nnserve up
 
 test: .venv/develop ## Run the tests (some of them: make test ARGS="tests/nncore -k dense")
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: .venv/develop ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
