@@ -22,7 +22,7 @@ from nncore.bar import Bar, figures_text
 from nncore.columns import encode_rows
 from nncore.config import to_json, unknown
 from nncore.contact_sheet import write_sheet
-from nncore.datasets import DATASETS, load_dataset
+from nncore.datasets import DATASETS, Dataset, load_dataset
 from nncore.datasets.guessing import source_of
 from nncore.datasets.stored import PARTS
 from nncore.datasets.summary import summarize
@@ -73,18 +73,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     name = _checked_name(options.name or options.recipe.stem)
     recipe = _with_changes(_read(options.recipe), options)
-    start = _start(options.start_from, recipe) if options.start_from else None
     model = options.out / name
     if options.members is not None:
-        _train_members(recipe, start, model, options)
+        _train_members(recipe, model, options)
         return
     if options.processes is not None:
         raise InputError("--processes: goes with --members")
+    # Once: to read a large file takes a minute.
+    dataset = load_dataset(recipe.dataset)
+    start = _start(options.start_from, recipe, dataset) if options.start_from else None
     began = time.monotonic()
     with checkpoints_of(model, resume=options.resume) as checkpoints:
         with Bar(recipe.epochs) as bar:
             test = not options.no_test
-            trained = run(recipe, [bar], measure_test=test, checkpoints=checkpoints, start_from=start)
+            trained = run(
+                recipe,
+                [bar],
+                dataset=dataset,
+                measure_test=test,
+                checkpoints=checkpoints,
+                start_from=start,
+            )
         _tell_end(trained.history)
         data = to_bytes(describe(trained))
         with _uninterrupted():
@@ -94,16 +103,17 @@ def _train(options: argparse.Namespace) -> None:
     _tell_version(trained.metrics, model / str(number) / MODEL_FILE, data)
 
 
-def _train_members(recipe: Recipe, start: StartFrom | None, model: Path, options: argparse.Namespace) -> None:
+def _train_members(recipe: Recipe, model: Path, options: argparse.Namespace) -> None:
     # Only here: what runs processes takes a tenth of the time that a command needs to begin.
-    from nncore.members import Start, check_members, train_members
+    from nncore.members import Start, train_members
 
-    check_members(recipe, options.members, options.processes)
+    start, dataset_sha256 = _check_members(recipe, options)
     began = time.monotonic()
     with members_of(model, resume=options.resume) as folder:
         ensemble = train_members(
             recipe,
             folder,
+            dataset_sha256=dataset_sha256,
             members=options.members,
             processes=options.processes,
             start=Start(_model_file(options.start_from), start.sha256) if start else None,
@@ -114,6 +124,16 @@ def _train_members(recipe: Recipe, start: StartFrom | None, model: Path, options
             number = publish(model, data, seconds=round(time.monotonic() - began, 1))
             folder.clear()
     _tell_version(ensemble.card.metrics, model / str(number) / MODEL_FILE, data)
+
+
+def _check_members(recipe: Recipe, options: argparse.Namespace) -> tuple[StartFrom | None, str]:
+    """Return what members start from, and the SHA-256 of rows that are let go of: each reads its own."""
+    from nncore.members import check_members
+
+    dataset = load_dataset(recipe.dataset)
+    start = _start(options.start_from, recipe, dataset) if options.start_from else None
+    check_members(recipe, dataset, options.members, options.processes)
+    return start, dataset.sha256
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -159,11 +179,11 @@ def _tell_end(history: History) -> None:
         print(f"{why} after {done} epochs: kept the weights of epoch {kept}, the best so far.")
 
 
-def _start(path: Path, recipe: Recipe) -> StartFrom:
+def _start(path: Path, recipe: Recipe, dataset: Dataset) -> StartFrom:
     """Return the weights to go on from, and say what cannot be taken over."""
     file = _model_file(path)
     start = StartFrom(load(file).network, hashlib.sha256(file.read_bytes()).hexdigest())
-    anew = check_start(recipe, load_dataset(recipe.dataset), start.network)
+    anew = check_start(recipe, dataset, start.network)
     said = f"Starting from {file}."
     if anew:
         place = anew[0].partition(".")[0]

@@ -13,7 +13,7 @@ from nncore.artifact import Model
 from nncore.bar import Bar, figures_text
 from nncore.config import from_json, to_json
 from nncore.crew import Crew, Place, check_processes, side_by_side
-from nncore.datasets import load_dataset
+from nncore.datasets import Dataset
 from nncore.ensemble import FEWEST, MOST, Ensemble
 from nncore.errors import ArtifactError, InputError, RecipeError, TrainingError
 from nncore.losses import LOSSES
@@ -34,12 +34,11 @@ class Start:
     sha256: str
 
 
-def check_members(recipe: Recipe, members: int, processes: int | None) -> None:
+def check_members(recipe: Recipe, dataset: Dataset, members: int, processes: int | None) -> None:
     """Raise InputError or RecipeError, before anything is trained, where no ensemble would come of it."""
     if not FEWEST <= members <= MOST:
         raise InputError(f"--members: must be {FEWEST} to {MOST}, not {members}")
     check_processes(processes)
-    dataset = load_dataset(recipe.dataset)
     check(recipe, dataset)
     if any(isinstance(layer, Ensemble) for layer in recipe.network):
         raise RecipeError({"--members": "the network is an ensemble already, and a member cannot be one"})
@@ -54,6 +53,7 @@ def train_members(
     recipe: Recipe,
     folder: MembersFolder,
     *,
+    dataset_sha256: str,
     members: int,
     processes: int | None = None,
     start: Start | None = None,
@@ -66,7 +66,7 @@ def train_members(
     """
     plan = Plan(
         recipe,
-        load_dataset(recipe.dataset).sha256,
+        dataset_sha256,
         start.sha256 if start else None,
         tuple({"seed": recipe.seed + place} for place in range(members)),
         keeps="model",
