@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside, flushed to disk, renamed; read with a bound."""
 
 import errno
+import hashlib
 import os
 import stat
 import threading
@@ -34,6 +35,12 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"has more than {most_bytes:,} bytes")
     return data
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file; raises OSError where there is no regular one."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_synced(path: Path, *parts: Part) -> None:

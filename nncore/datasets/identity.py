@@ -7,7 +7,7 @@ from pathlib import Path
 from nncore.config import canonical, to_json
 from nncore.datasets.sources import SOURCES, Source
 from nncore.errors import DatasetError
-from nncore.files import open_regular
+from nncore.files import sha256_of
 
 
 def identity(source: Source, files: Sequence[object]) -> str:
@@ -23,7 +23,6 @@ def identity(source: Source, files: Sequence[object]) -> str:
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file; raises DatasetError where there is none."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None

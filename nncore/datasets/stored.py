@@ -1,6 +1,5 @@
 """A dataset as a folder of arrays: what was checked and divided once is mapped into memory ever after."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from nncore.datasets.dataset import Dataset, Split
 from nncore.datasets.targets import MOST_CLASSES
 from nncore.datasets.zips import damage
 from nncore.errors import DatasetError, RecipeError
-from nncore.files import open_regular, read_file, sync_folder, write_synced
+from nncore.files import read_file, sha256_of, sync_folder, write_synced
 from nncore.preprocessing import PICTURES, Picture
 from nncore.types import Array
 
@@ -125,7 +124,6 @@ def _mapped(path: Path) -> Array:
 
 def _sha256(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DatasetError(f"{path.parent.name}: {path.name}: {error.strerror}") from None

@@ -3,13 +3,13 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from watching import DEADLINE, start
 
 from nncore.artifact import describe, to_bytes
 from nncore.checkpoints import Checkpoints
@@ -23,23 +23,6 @@ from nncore.training import Callback
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 XOR, EXAM, LINE = (str(RECIPES / f"{name}.json") for name in ("xor", "exam", "line"))
-ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-# Longer than anything here may take.
-DEADLINE = 30
-
-
-def start(*arguments, folder):
-    """Start `python -m nncore train` as a person would, and return the process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "nncore", "train", *map(str, arguments)],
-        cwd=folder,
-        env=ENVIRONMENT | {"PYTHONWARNINGS": "error"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has SIGINT ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
 
 
 def processes_of(parent, *members):
@@ -132,7 +115,7 @@ class KillAfter(Callback):
 
 def test_of_a_killed_member_the_others_stay_and_resume_trains_what_is_missing(tmp_path, capsys, caplog):
     command = [EXAM, "--set", "batch_size=4", "--members", 3, "--out", tmp_path]
-    parent = start(*command, "--processes", 2, folder=tmp_path)
+    parent = start("train", *command, "--processes", 2, folder=tmp_path)
     (second,) = processes_of(parent, 2)
     second.kill()
     _, err = parent.communicate(timeout=DEADLINE)
@@ -162,7 +145,7 @@ def test_of_a_killed_member_the_others_stay_and_resume_trains_what_is_missing(tm
 
 
 def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(tmp_path):
-    parent = start(XOR, "--epochs", 1_000_000, "--members", 2, "--processes", 2, folder=tmp_path)
+    parent = start("train", XOR, "--epochs", 1_000_000, "--members", 2, "--processes", 2, folder=tmp_path)
     members = processes_of(parent, 1, 2)
     parent.send_signal(signal.SIGINT)
     _, err = parent.communicate(timeout=DEADLINE)
@@ -175,7 +158,7 @@ def test_ctrl_c_ends_all_processes_and_says_how_to_go_on(tmp_path):
 
 def test_members_whose_parent_is_gone_leave_and_hold_the_model_until_then(tmp_path, capsys):
     command = [XOR, "--epochs", 1_000_000, "--members", 2, "--processes", 2, "--out", tmp_path]
-    parent = start(*command, folder=tmp_path)
+    parent = start("train", *command, folder=tmp_path)
     first, second = processes_of(parent, 1, 2)
     first.suspend()
     with gone_after(second):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from watching import DEADLINE, ENVIRONMENT, start
 
 from nncore import member
 from nncore.checkpoints import Checkpoints
@@ -25,28 +26,11 @@ from nncore.training import Callback
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 XOR, EXAM, LINE = (str(RECIPES / f"{name}.json") for name in ("xor", "exam", "line"))
-ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-# Longer than anything here may take.
-DEADLINE = 30
 FIGURES = ("validation_loss", "validation_accuracy", "epochs_run", "epoch_kept", "parameters")
 
 
 def sweep(*arguments):
     return main(["sweep", *map(str, arguments)])
-
-
-def start(*arguments, folder):
-    """Start `python -m nncore sweep` as a person would, and return the process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "nncore", "sweep", *map(str, arguments)],
-        cwd=folder,
-        env=ENVIRONMENT | {"PYTHONWARNINGS": "error"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has SIGINT ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
 
 
 def processes_beside(parent, number):
@@ -260,7 +244,7 @@ class KillAfter(Callback):
 def test_of_a_killed_member_the_others_stay_and_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path, capsys):
     folder, changes = tmp_path / "out", {"batch_size": 4, "epochs": 80}
     command = [EXAM, "--set", "batch_size=4", "--grid", "epochs=1,80,2", "--out", folder]
-    parent = start(*command, "--processes", 2, folder=tmp_path)
+    parent = start("sweep", *command, "--processes", 2, folder=tmp_path)
     processes_beside(parent, 1)[2].kill()
     out, err = parent.communicate(timeout=DEADLINE)
     assert parent.returncode == 0
@@ -287,7 +271,7 @@ def test_of_a_killed_member_the_others_stay_and_a_resumed_sweep_ends_as_an_unbro
 
 
 def test_ctrl_c_ends_all_members_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
-    parent = start(XOR, "--grid", "epochs=1,1000000", "--processes", 2, folder=tmp_path)
+    parent = start("sweep", XOR, "--grid", "epochs=1,1000000", "--processes", 2, folder=tmp_path)
     members = processes_beside(parent, 1)
     parent.send_signal(signal.SIGINT)
     out, err = parent.communicate(timeout=DEADLINE)
