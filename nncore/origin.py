@@ -14,7 +14,13 @@ def own_dataset(card: Card) -> Dataset:
     held out, and some of them have been learned from.
     """
     dataset = load_dataset(from_json(Recipe, card.recipe).dataset)
-    learned = card.provenance.get("dataset")
-    if not isinstance(learned, dict) or learned.get("sha256") != dataset.sha256:
+    if dataset_sha256(card) != dataset.sha256:
         raise InputError(f"was not trained on the dataset {dataset.name!r} that is here")
     return dataset
+
+
+def dataset_sha256(card: Card) -> str:
+    """Return the SHA-256 of the dataset that a card tells of, empty where it tells of none."""
+    dataset = card.provenance.get("dataset")
+    sha256 = dataset.get("sha256") if isinstance(dataset, dict) else None
+    return sha256 if isinstance(sha256, str) else ""

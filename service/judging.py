@@ -10,9 +10,10 @@ from nncore.artifact import Card
 from nncore.datasets import DATASETS, Dataset, Split, Stored
 from nncore.errors import DatasetError, InputError
 from nncore.metrics import accuracy, r2_score
+from nncore.origin import dataset_sha256
 from nncore.predictor import Predictor
 from service.contents import content, load
-from service.provenance import dataset_name, dataset_sha256
+from service.provenance import dataset_name
 
 REGRESSION = "regression"
 ACCURACY, R2 = "accuracy", "r2"

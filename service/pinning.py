@@ -6,12 +6,13 @@ from typing import Any
 from nncore.artifact import Card
 from nncore.config import from_json, to_json
 from nncore.datasets import DATASETS, SOURCES, Stored
+from nncore.origin import dataset_sha256
 from nncore.publishing import NAME
 from nncore.recipe import Recipe
 from service.contents import content
 from service.datasets import Datasets
 from service.problems import Conflict, FieldError, Invalid
-from service.provenance import dataset_name, dataset_sha256
+from service.provenance import dataset_name
 
 POINTER = "#/recipe/dataset"
 

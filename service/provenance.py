@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from nncore.artifact import METADATA_KEY, MOST_HEADER_BYTES, Card
 from nncore.files import open_regular
@@ -14,18 +13,9 @@ MOST_NAME = 100
 def dataset_name(card: Card) -> str:
     """Return the name of the dataset that a card tells of."""
     asked = card.recipe["dataset"]
-    return asked if isinstance(asked, str) else str(_told(card.provenance, "name"))[:MOST_NAME]
-
-
-def dataset_sha256(card: Card) -> str:
-    """Return the SHA-256 of the dataset that a card tells of, empty where it tells of none."""
-    sha256 = _told(card.provenance, "sha256")
-    return sha256 if isinstance(sha256, str) else ""
-
-
-def _told(provenance: dict[str, Any], name: str) -> Any:
-    dataset = provenance.get("dataset")
-    return dataset.get(name) if isinstance(dataset, dict) else None
+    dataset = card.provenance.get("dataset")
+    told = dataset.get("name") if isinstance(dataset, dict) else None
+    return asked if isinstance(asked, str) else str(told)[:MOST_NAME]
 
 
 def dataset_in(data: bytes) -> str | None:
