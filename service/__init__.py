@@ -45,6 +45,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from service.monitoring import Monitoring
     from service.pressure import Pressure
     from service.promotion import Promotions
+    from service.refusals import Refusals
     from service.retention import Retention
     from service.schema import Unusable, migrate
     from service.seeding import seed
@@ -91,6 +92,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["monitoring"] = monitoring
     app.extensions["exposition"] = Exposition(tally, counters, store, monitoring, Reader(database))
     app.extensions["v2_statistics"] = Statistics()
+    app.extensions["refusals"] = Refusals(settings, hosts, counters)
     errors.init_app(app)
     auth.init_app(app, guard)
     if settings.rate_limit:

@@ -22,6 +22,7 @@ PRESSED = "nnserve.pressed"
 TURNED_AWAY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 # The Open Inference Protocol stands below it.
 V2 = "/v2"
+FAULT = "This is a fault of the service. Its log has more under this request_id."
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def _http_error(error: HTTPException) -> Response:
 def _unhandled(error: Exception) -> Response:
     # All of it for the operator, under the request's id; nothing of the inside for the caller.
     logger.error("unhandled error", exc_info=error)
-    return problem(500, "This is a fault of the service. Its log has more under this request_id.")
+    return problem(500, FAULT)
 
 
 _DETAILS = {

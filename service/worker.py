@@ -166,6 +166,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         self.handle_exit(sig, frame)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Refuse a request that did not come to the application; gunicorn would in HTML."""
+        refusals = getattr(self.wsgi, "extensions", {}).get("refusals")
+        if refusals is None:
+            super().handle_error(req, client, addr, exc)
+        else:
+            refusals.refuse(client, exc, req)
+
     def _take_queued(self) -> None:
         for listener in self.sockets:
             for _ in range(self.cfg.backlog):

@@ -154,6 +154,7 @@ SERVICE = [
     "service.pressure",
     "service.front",
     "service.observe",
+    "service.refusals",
     "service.jobs",
     "service.jobs.job",
     "service.versions",

@@ -624,7 +624,7 @@ BROKEN_BODIES = [
     Bad("a chunk of 2^70 bytes", raw(lambda: head(CHUNKED) + b"4" + b"0" * 17 + b"\r\n" + XOR), 400),
 ]
 
-# What is no HTTP never gets as far as the application: gunicorn refuses it in its own words, or hangs up.
+# What is no HTTP never gets as far as the application: it is refused in gunicorn's words, or cut off.
 NO_HTTP: dict[str, Send] = {
     "a length that is none": raw(lambda: head("Content-Length: nine") + XOR),
     "a negative length": raw(lambda: head("Content-Length: -1") + XOR),
@@ -634,6 +634,7 @@ NO_HTTP: dict[str, Send] = {
     "no HTTP": raw(lambda: b"hello\r\n\r\n"),
     "nothing": raw(lambda: b""),
     "zeros": raw(lambda: bytes(100_000)),
+    "an expectation nobody can meet": raw(lambda: head("Content-Length: 3", "Expect: tea")),
     "a long header": raw(lambda: head("X-A: " + "a" * 40_000)),
     "a header bomb of one": raw(lambda: head("X-A: " + "a" * 10 * MIB)),
     "a header bomb of many": raw(lambda: head(*[f"X-{n}: {n}" for n in range(300_000)])),
@@ -658,19 +659,24 @@ TABLE: list[Bad] = [
 ]
 
 
-def check(bad: Bad, answer: Answer) -> None:
-    """Fail unless the answer is what the table says, as a problem document."""
-    assert answer.status == bad.status, answer.body[:500]
+def check_problem(answer: Answer) -> None:
+    """Fail unless the answer is a problem document about its status."""
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json
     assert problem.keys() - {"errors"} == {"type", "title", "status", "detail", "request_id"}
     assert problem["type"] == "about:blank"
-    assert problem["status"] == bad.status
-    assert problem["title"] == http.client.responses[bad.status]
+    assert problem["status"] == answer.status
+    assert problem["title"] == http.client.responses[answer.status]
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert len(answer.body) < 50_000
+
+
+def check(bad: Bad, answer: Answer) -> None:
+    """Fail unless the answer is what the table says, as a problem document."""
+    assert answer.status == bad.status, answer.body[:500]
+    check_problem(answer)
     assert bad.status != 405 or answer.headers["allow"]
-    check_errors(bad, problem)
+    check_errors(bad, answer.json)
 
 
 def check_errors(bad: Bad, problem: dict[str, Any]) -> None:

@@ -5,13 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from badinput import NO_HTTP, TABLE, Bad, Send, check, names
+from badinput import NO_HTTP, TABLE, Bad, Send, check, check_problem, names
 from serving import Service
 from sketches import Digit
+
+from service import front
 
 SECOND = 1.0
 MOST_GROWTH = 10 << 20
 ROUNDS = 2
+DEFAULTS = {name.lower(): value for name, value in front.DEFAULTS}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,10 @@ def test_bad_input_gets_its_status_and_words_within_a_second(steady: Service, ba
 def test_what_is_no_http_is_refused_or_cut_off(steady: Service, send: Send) -> None:
     answer = send(steady)
 
-    assert answer.status in (0, 400, 414, 431, 501)
+    assert answer.status in (0, 400, 414, 417, 431, 501)
+    if answer.status:
+        check_problem(answer)
+        assert DEFAULTS.items() <= answer.headers.items()
     assert answer.seconds < SECOND
     assert alive(steady)
 

@@ -20,6 +20,12 @@ def lines_with(service: Service, text: str) -> list[str]:
     return [line for line in service.log.splitlines() if text in line]
 
 
+def send(service: Service, raw: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(raw)
+        return connection.makefile("rb").read()
+
+
 @pytest.mark.parametrize("sent", ["a", "7", "order-66_a.b", "x" * 128])
 def test_a_well_formed_request_id_is_taken_over(service: Service, sent: str) -> None:
     answer = service.ask("GET", "/healthz", headers={"X-Request-ID": sent})
@@ -115,9 +121,7 @@ def test_no_line_break_gets_into_the_log_through_a_path(service: Service, path: 
 def test_nothing_but_printable_text_gets_into_the_log(service: Service, byte: bytes) -> None:
     before = len(service.log)
     raw = b"GET /healthz/%s HTTP/1.1\r\nHost: a%s\r\nX-A: b%s\r\nConnection: close\r\n\r\n" % ((byte,) * 3)
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
-        connection.sendall(raw)
-        answer = connection.makefile("rb").read()
+    answer = send(service, raw)
 
     assert re.match(rb"HTTP/1.1 (400|403|404) ", answer)
     wait_for(lambda: len(service.log) > before, "line in the log", service)
@@ -125,15 +129,14 @@ def test_nothing_but_printable_text_gets_into_the_log(service: Service, byte: by
     assert service.log[before:].count("\n") == 1
 
 
-def test_a_line_about_no_request_does_not_carry_the_last_ones_id(start: Callable[..., Service]) -> None:
-    service = start(workers=1, threads=1)
-    service.ask("GET", "/healthz", headers={"X-Request-ID": "the-last-one"})
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
-        connection.sendall(b"this is no HTTP\r\n\r\n")
-        connection.makefile("rb").read()
+def test_what_is_no_http_leaves_one_line_under_the_id_that_is_answered(service: Service) -> None:
+    answer = send(service, b"GET /models?secret HTTP/1.1\r\nA Bearer: secret\r\n\r\n").decode()
 
-    [line] = lines_with(service, "Invalid request")
-    assert "[-]" in line
+    assert "\r\nConnection: close\r\n" in answer
+    request_id = re.search(r"X-Request-ID: ([0-9a-f]{16})\r\n", answer)[1]
+    [line] = lines_with(service, request_id)
+    assert re.fullmatch(rf"\S+ INFO \[{request_id}\] - - 400 [\d.]+ ms", line)
+    assert "secret" not in service.log
 
 
 def test_a_request_below_the_set_level_leaves_no_line(start: Callable[..., Service]) -> None:

@@ -1,10 +1,12 @@
 """A fault of the service: a document for the caller, all of it in the log."""
 
 import json
+import socket
 from collections.abc import Callable
 
 import pytest
 from flask import Flask
+from gunicorn.http.errors import InvalidResponseHeader
 
 
 @pytest.fixture
@@ -60,3 +62,21 @@ def test_the_json_log_has_the_traceback_in_one_line(
     assert error["request_id"] == "unlucky"
     assert "RuntimeError: the password is tiger" in error["traceback"]
     assert [line["status"] for line in lines if "status" in line] == [500]
+
+
+def test_a_fault_below_the_application_is_answered_and_logged_too(
+    make_app: Callable[..., Flask], capfd: pytest.CaptureFixture[str]
+) -> None:
+    refusals = make_app().extensions["refusals"]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        refusals.refuse(ours, InvalidResponseHeader("the password is tiger"), None)
+        answer = theirs.recv(1 << 16).decode()
+
+    assert answer.startswith("HTTP/1.1 500 Internal Server Error\r\n")
+    assert "tiger" not in answer
+    request_id = json.loads(answer.partition("\r\n\r\n")[2])["request_id"]
+    error, *_, last, line = capfd.readouterr().err.splitlines()
+    assert f" ERROR [{request_id}] unhandled error" in error
+    assert last.endswith("from the application: the password is tiger")
+    assert f" INFO [{request_id}] - - 500 " in line
