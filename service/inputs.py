@@ -25,7 +25,7 @@ def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
     """Return rows by column name as inputs (N, width)."""
     if not card.input.columns:
         raise Invalid([FieldError("#/inputs/0", "must be an array: this model has no columns with names")])
-    _check_rows(rows, settings)
+    _check_rows(len(rows), settings)
     try:
         return encode_rows(card.input.columns, rows)
     except RowError as error:
@@ -36,15 +36,28 @@ def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
 
 def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
     """Return inputs (N, …) in the network's shape, each number in the range that the card declares."""
-    _check_rows(inputs, settings)
-    columns = card.input.columns
-    if columns and (categorical := [column.name for column in columns if column.categories]):
-        raise Invalid([FieldError("#/inputs/0", _by_name(categorical))])
-    shaped = _shaped(inputs, card.architecture.input_shape)
+    check_shape(card, inputs.shape, settings)
     if card.input.range is not None:
         # In the caller's shape, which the pointers speak of.
         _check_range(inputs, *card.input.range)
-    return shaped
+    return inputs.reshape(-1, *card.architecture.input_shape)
+
+
+def check_shape(card: Card, shape: Sequence[int], settings: Settings) -> None:
+    """Refuse inputs by their shape (N, …) alone; flat examples of the network's size will do."""
+    _check_rows(shape[0], settings)
+    columns = card.input.columns
+    if columns and (categorical := [column.name for column in columns if column.categories]):
+        raise Invalid([FieldError("#/inputs/0", _by_name(categorical))])
+    wanted = card.architecture.input_shape
+    size = math.prod(wanted)
+    if tuple(shape[1:]) in (wanted, (size,)):
+        return
+    words = f"{size} numbers" + (f" or {'×'.join(map(str, wanted))}" if len(wanted) > 1 else "")
+    if len(shape) == 1 or tuple(shape) == wanted:
+        raise Invalid([FieldError("#/inputs", f"must be an array of examples, each of {words}: [[…], …]")])
+    found = "×".join(map(str, shape[1:]))
+    raise Invalid([FieldError("#/inputs/0", f"has {found} numbers; this model takes {words} an example")])
 
 
 def from_base64(card: Card, texts: Sequence[str], settings: Settings) -> Numbers:
@@ -82,9 +95,9 @@ def from_pictures(card: Card, files: Sequence[bytes], pointer: str, settings: Se
     return inputs
 
 
-def _check_rows(inputs: Sequence[Any] | Numbers, settings: Settings) -> None:
-    if len(inputs) > settings.max_rows:
-        text = f"has {len(inputs):,} examples; one request takes at most {settings.max_rows:,}"
+def _check_rows(count: int, settings: Settings) -> None:
+    if count > settings.max_rows:
+        text = f"has {count:,} examples; one request takes at most {settings.max_rows:,}"
         raise Invalid([FieldError("#/inputs", text)])
 
 
@@ -103,20 +116,6 @@ def _check_count(pictures: Sequence[Any], pointer: str, settings: Settings) -> N
     if len(pictures) > most:
         text = f"is one of {len(pictures):,} pictures; one request takes at most {most:,}"
         raise Invalid([FieldError(f"{pointer}/{most}", text)])
-
-
-def _shaped(inputs: Numbers, shape: tuple[int, ...]) -> Numbers:
-    """Return the inputs with each example in the given shape; flat examples of that size will do."""
-    size = math.prod(shape)
-    if inputs.shape[1:] == shape:
-        return inputs
-    if inputs.ndim == 2 and inputs.shape[1] == size:
-        return inputs.reshape(-1, *shape)
-    wanted = f"{size} numbers" + (f" or {'×'.join(map(str, shape))}" if len(shape) > 1 else "")
-    if inputs.ndim == 1 or inputs.shape == shape:
-        raise Invalid([FieldError("#/inputs", f"must be an array of examples, each of {wanted}: [[…], …]")])
-    found = "×".join(map(str, inputs.shape[1:]))
-    raise Invalid([FieldError("#/inputs/0", f"has {found} numbers; this model takes {wanted} an example")])
 
 
 def _check_range(inputs: Numbers, low: float, high: float) -> None:

@@ -10,7 +10,7 @@ from service import bodies, codec
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
-from service.problems import BadBody, NotServable
+from service.problems import BadBody, NotServable, TooLarge
 from service.schemas import number_or_label
 from service.settings import Settings
 from service.store import Store
@@ -134,9 +134,11 @@ def _body(settings: Settings) -> tuple[bytes, int | None]:
     sent: str | None = request.headers.get(HEADER_LENGTH)
     if sent is not None and not re.fullmatch(r"[0-9]{1,12}", sent):
         raise BadBody(f"{HEADER_LENGTH} must be a whole number: the bytes of JSON before the tensors.")
-    most = settings.max_body if sent is None else max(settings.max_body, settings.max_upload)
-    body = unpack(bodies.read(most), request.headers.get("Content-Encoding", ""), most)
-    return body, None if sent is None else int(sent)
+    length = None if sent is None else int(sent)
+    if length is not None and length > settings.max_body:
+        raise TooLarge(f"The JSON before the tensors may have at most {settings.max_body:,} bytes.")
+    most = settings.max_body if length is None else max(settings.max_body, settings.max_upload)
+    return unpack(bodies.read(most), request.headers.get("Content-Encoding", ""), most), length
 
 
 def _served(model: str, version: str) -> Served:

@@ -1,6 +1,7 @@
 """The tensors of a request as the array that a version's predictor takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from nncore.types import Array
 from service import inputs
 from service.problems import BadBody, FieldError, Invalid
 from service.settings import Settings
-from service.v2.datatypes import BYTES, Tensor
+from service.v2.datatypes import BYTES
 from service.v2.metadata import INPUT, has_categories
+from service.v2.requests import Sent
 
 # Rows by column name that are made at a time: each is an object of Python's, a hundred times its numbers.
 ROWS_AT_ONCE = 256
@@ -19,7 +21,7 @@ ROWS_AT_ONCE = 256
 MOST_TOLD = 3
 
 
-def from_tensors(card: Card, tensors: Sequence[Tensor], settings: Settings) -> Array:
+def from_tensors(card: Card, tensors: Sequence[Sent], settings: Settings) -> Array:
     """Return inputs (N, …), checked as those of /predict are; raises BadBody that says what is wrong."""
     by_name = {tensor.name: tensor for tensor in tensors}
     names = [column.name for column in card.input.columns]
@@ -32,36 +34,35 @@ def from_tensors(card: Card, tensors: Sequence[Tensor], settings: Settings) -> A
     raise BadBody(f"The model takes {', or '.join(taken)}; sent were {', '.join(by_name)[:200]}.")
 
 
-def _from_numbers(card: Card, tensor: Tensor, settings: Settings) -> Array:
-    values = tensor.values
+def _from_numbers(card: Card, tensor: Sent, settings: Settings) -> Array:
     if tensor.datatype == BYTES:
         raise BadBody(f"{tensor.name}: the model takes numbers, and no texts (BYTES).")
+    with _told_of(tensor.name):
+        inputs.check_shape(card, tensor.shape, settings)
+    sent = values = tensor.read()
     if values.dtype != np.uint8 and values.dtype != np.float32:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)
     if values.dtype != np.uint8 and not np.isfinite(values).all():
         place = np.argwhere(~np.isfinite(values))[0].tolist()
-        raise BadBody(
-            f"{tensor.name}{place}: must be a finite number of 32 bits, not {tensor.values[*place]}."
-        )
-    try:
+        raise BadBody(f"{tensor.name}{place}: must be a finite number of 32 bits, not {sent[*place]}.")
+    with _told_of(tensor.name):
         return inputs.from_arrays(card, values, settings)
-    except Invalid as problem:
-        raise BadBody("; ".join(_told(error, tensor.name) for error in problem.errors[:MOST_TOLD])) from None
 
 
-def _from_columns(card: Card, tensors: Sequence[Tensor], settings: Settings) -> Array:
-    count = len(tensors[0].values)
+def _from_columns(card: Card, tensors: Sequence[Sent], settings: Settings) -> Array:
+    count = tensors[0].shape[0]
     for tensor in tensors:
-        if tensor.values.shape not in ((count,), (count, 1)):
-            shape = [*tensor.values.shape]
-            raise BadBody(f"{tensor.name}: a column has the shape [{count}] or [{count}, 1], not {shape}.")
-    if not 1 <= count <= settings.max_rows:
-        raise BadBody(f"One request takes 1 to {settings.max_rows:,} examples, not {count:,}.")
+        if tensor.shape not in ([count], [count, 1]):
+            says = f"a column has the shape [{count}] or [{count}, 1], not {tensor.shape}"
+            raise BadBody(f"{tensor.name}: {says}.")
+    if count > settings.max_rows:
+        raise BadBody(f"One request takes at most {settings.max_rows:,} examples, not {count:,}.")
+    values = [tensor.read().ravel() for tensor in tensors]
     encoded = np.empty((count, width_of(card.input.columns)), np.float32)
     for start in range(0, count, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        columns = [tensor.values[part].ravel().tolist() for tensor in tensors]
+        columns = [column[part].tolist() for column in values]
         rows = [
             dict(zip([tensor.name for tensor in tensors], row, strict=True))
             for row in zip(*columns, strict=True)
@@ -72,6 +73,15 @@ def _from_columns(card: Card, tensors: Sequence[Tensor], settings: Settings) -> 
             told = [_told_of_row(error, start) for error in problem.errors[:MOST_TOLD]]
             raise BadBody("; ".join(told)) from None
     return encoded
+
+
+@contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """Tell what is wrong with an input of /predict as wrong with a tensor."""
+    try:
+        yield
+    except Invalid as problem:
+        raise BadBody("; ".join(_told(error, name) for error in problem.errors[:MOST_TOLD])) from None
 
 
 def _told(error: FieldError, name: str) -> str:

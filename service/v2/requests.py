@@ -1,19 +1,40 @@
-"""A request for an inference, from its bytes: everything checked that needs no model."""
+"""A request for an inference, from its bytes: what is asked, with no value of its tensors looked at yet."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from nncore.config import shorten
+from nncore.types import Array
 from service import codec
 from service.problems import BadBody
 from service.v2.binary_data import from_binary
-from service.v2.datatypes import BYTES, DATATYPES, KNOWN, MOST_AXES, Tensor
+from service.v2.datatypes import BYTES, DATATYPES, KNOWN, MOST_AXES
 from service.v2.json_data import from_json
 
 # A table's columns and all layers of a network are fewer.
 MOST_TENSORS = 5_000
 # What other servers offer, and what would be a wrong answer if it were passed over.
 NOT_OFFERED = ("shared_memory_region", "classification")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A tensor as it was sent: `data` is what stands for it in the JSON, or its bytes.
+
+    Its values cost far more to read than the rest, so what it is has to be right for the model first.
+    """
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: Any
+    booleans: bool
+
+    def read(self) -> Array:
+        """Return the values in their shape; raises BadBody where one is not of the datatype."""
+        if isinstance(self.data, memoryview):
+            return from_binary(self.name, self.datatype, self.shape, self.data)
+        return from_json(self.name, self.datatype, self.shape, self.data, self.booleans)
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,7 @@ class InferRequest:
     """What is asked; without `outputs` the usual ones are wanted, in bytes where `binary` says so."""
 
     id: str | None
-    inputs: list[Tensor]
+    inputs: list[Sent]
     outputs: list[Wanted]
     binary: bool
 
@@ -73,7 +94,7 @@ class _Inputs:
         # Whether true or false can stand among numbers is told from the bytes, in a microsecond.
         self.booleans = b"rue" in header or b"alse" in header
 
-    def read(self, item: dict[str, Any]) -> Tensor:
+    def read(self, item: dict[str, Any]) -> Sent:
         name, datatype = _name(item, "input"), item.get("datatype")
         if not isinstance(datatype, str) or (datatype not in DATATYPES and datatype != BYTES):
             raise BadBody(f"{name}: datatype must be one of {KNOWN}, not {shorten(datatype)}.")
@@ -82,10 +103,10 @@ class _Inputs:
         if size is None:
             if "data" not in item:
                 raise BadBody(f"{name}: has neither data nor the parameter binary_data_size.")
-            return Tensor(name, datatype, from_json(name, datatype, shape, item["data"], self.booleans))
+            return Sent(name, datatype, shape, item["data"], self.booleans)
         if "data" in item:
             raise BadBody(f"{name}: has both data and the parameter binary_data_size.")
-        return Tensor(name, datatype, from_binary(name, datatype, shape, self._take(name, size)))
+        return Sent(name, datatype, shape, self._take(name, size), self.booleans)
 
     def check_end(self) -> None:
         left = len(self.data) - self.start

@@ -4,17 +4,14 @@ import json
 import os
 import signal
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 from serving import JSON, NEWEST, wait_for
 
-from nncore.artifact import describe, to_bytes
 from nncore.explaining import activations, saliency
 from nncore.predictor import load
 from nncore.publishing import MODEL_FILE
-from nncore.recipe import read_recipe, run
 from service.store import Store
 
 XOR = {"name": "input", "shape": [2, 2], "datatype": "FP32", "data": [0, 1, 1, 1]}
@@ -185,84 +182,6 @@ def test_texts_in_bytes_stand_after_their_lengths(service):
 
     length = int(answer.headers["inference-header-content-length"])
     assert answer.body[length:] == struct.pack("<I", 1) + b"1" + struct.pack("<I", 1) + b"0"
-
-
-def table(tmp_path: Path) -> dict[str, object]:
-    (tmp_path / "flowers.csv").write_text(
-        "length,colour,kind\n" + "".join(f"{n % 7},{'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(60))
-    )
-    return {
-        "dataset": {"type": "csv", "path": "flowers.csv", "target": "kind"},
-        "network": [{"type": "dense", "units": 4}, {"type": "tanh"}, {"type": "dense", "units": 2}],
-        "loss": "softmax_cross_entropy",
-        "optimizer": {"type": "adam"},
-        "epochs": 2,
-    }
-
-
-@pytest.fixture
-def tables(make_app, tmp_path, monkeypatch):
-    """An application with a model of a table that has a column of categories."""
-    monkeypatch.chdir(tmp_path)
-    trained = run(read_recipe(json.dumps(table(tmp_path)).encode()))
-    folder = tmp_path / "store" / "flowers" / "1"
-    folder.mkdir(parents=True)
-    (folder / MODEL_FILE).write_bytes(to_bytes(describe(trained)))
-    return make_app().test_client()
-
-
-def column(name, datatype, data, shape=None):
-    return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data}
-
-
-def test_a_table_is_sent_as_a_tensor_a_column_in_any_order(tables):
-    rows = [{"length": n, "colour": ("red", "blue")[n % 2]} for n in range(300)]
-    said = tables.post("/predict", json={"model": "flowers", "inputs": rows}).json["predictions"]
-    columns = [
-        column("colour", "BYTES", [row["colour"] for row in rows], [300, 1]),
-        column("length", "INT16", [row["length"] for row in rows]),
-    ]
-
-    answer = tables.post("/v2/models/flowers/infer", json={"inputs": columns})
-
-    probabilities = answer.json["outputs"][0]
-    assert probabilities["shape"] == [300, 2]
-    expected = [number for prediction in said for number in prediction["probabilities"]]
-    assert np.allclose(probabilities["data"], expected, atol=1e-6)
-    inputs = tables.get("/v2/models/flowers").json["inputs"]
-    assert {(tensor["name"], tensor["datatype"]) for tensor in inputs} == {
-        ("length", "FP32"),
-        ("colour", "BYTES"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        (
-            [column("length", "FP32", [1])],
-            "a tensor for each of its columns, length, colour; sent were length",
-        ),
-        (
-            [column("length", "FP32", [1] * 257), column("colour", "BYTES", ["red"] * 256 + ["green"])],
-            "colour[256]: must be one of the categories",
-        ),
-        (
-            [column("length", "BYTES", ["1"]), column("colour", "BYTES", ["red"])],
-            "length[0]: must be a number",
-        ),
-        (
-            [column("length", "FP32", [1, 2]), column("colour", "BYTES", ["red"])],
-            "has the shape [2] or [2, 1]",
-        ),
-        ([column("length", "FP32", []), column("colour", "BYTES", [])], "length: must have at least one"),
-    ],
-)
-def test_columns_that_are_wrong_are_told_with_their_place(tables, columns, says):
-    answer = tables.post("/v2/models/flowers/infer", json={"inputs": columns})
-
-    assert answer.status_code == 400
-    assert says in answer.json["error"]
 
 
 def test_the_index_tells_what_cannot_be_served_and_load_says_why(make_app, xor_file, tmp_path):
