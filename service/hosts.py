@@ -6,7 +6,8 @@ rebinding). Browsers say in `Host` and `Origin` what they do, and no page can ma
 
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from werkzeug.sansio.utils import host_is_trusted
 
@@ -59,6 +60,13 @@ class Hosts:
             # A page can have an address for its host only if it came from there: no name leads astray.
             return not self._loopback or address.is_loopback
         return host_is_trusted(host, self._names)
+
+
+def called(environ: dict[str, Any]) -> str | None:
+    """Return what a request calls the service: `Host`, unless its target is a whole URL (RFC 9112, 3.2.2)."""
+    host: str | None = environ.get("HTTP_HOST")
+    target: str = environ.get("RAW_URI", "/")
+    return host if target[:1] == "/" else urlsplit(target).netloc or host
 
 
 def is_loopback(host: str) -> bool:

@@ -62,6 +62,32 @@ def test_a_foreign_host_is_refused_also_on_loopback(service: Service, host: str)
     assert "NNSERVE_TRUSTED_HOSTS" in answer.json["detail"]
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://evil.example/models", "localhost", 403),
+        ("http://localhost@evil.example/models", "localhost", 403),
+        ("//evil.example/models", "evil.example", 403),
+        ("http://localhost/models", "evil.example", 200),
+        ("http://[::1]:8000/models", "evil.example", 200),
+        ("HTTP://LOCALHOST/models", "evil.example", 200),
+        ("*", "evil.example", 403),
+        ("http:///models", "evil.example", 403),
+    ],
+)
+def test_of_a_target_that_is_a_whole_url_the_host_counts(
+    service: Service, target: str, host: str, status: int
+) -> None:
+    method = "OPTIONS" if target == "*" else "GET"
+    assert service.ask(method, target, headers={"Host": host}).status == status
+
+
+def test_an_origin_is_our_own_where_it_is_the_targets(service: Service) -> None:
+    for origin, status in (("http://nn.localhost", 200), ("http://localhost", 403)):
+        headers = {"Host": "localhost", "Origin": origin}
+        assert service.ask("GET", "http://nn.localhost/models", headers=headers).status == status
+
+
 def test_a_request_without_a_host_comes_from_no_page(service: Service) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
     connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
