@@ -31,8 +31,8 @@ PARTS = {
     "file": "swagger-ui.css",
 }
 
-_EXAM = "e804be2ea1d7744e37ce8b11e0dabb6df0ece18050e84bda68d4753476d07316"
-_LINE = "3cb5811d40f73207ccdafea48d44ecca6a0ab893f33ab3d524b31788bbaa363f"
+_EXAM = "a1604edb0afcb0c72cdb70628548e0ca4574588cf35e43aa7e2b1f56cb9826f3"
+_LINE = "c2bec4c4894466b94a2c869f4d1c59e5cf8b6126cce2fcfea82fb2f5460c0828"
 _RECIPE = {
     "dataset": "xor",
     "network": [{"type": "dense", "units": 8}, {"type": "tanh"}, {"type": "dense", "units": 1}],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NO_REFERENCE = (
     "The card has no reference to compare with: the model was trained on fewer than 50 rows, "
-    "or by an nnserve that kept none. A version that is trained now has one."
+    "or by an nnserve that kept none. A version that is trained now, on 50 or more, has one."
 )
 TOO_FEW = "The reference in the card is of too few rows for that many bins to be compared."
 DIGITS = 6

@@ -2,19 +2,22 @@
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from nncore.artifact import describe, from_bytes, to_bytes
+from nncore.artifact import describe, from_bytes, reference, to_bytes
 from nncore.errors import ArtifactError
 from nncore.merging import merge
-from nncore.predictor import Predictor
-from nncore.publishing import publish
+from nncore.origin import own_dataset
+from nncore.predictor import Predictor, read_model
+from nncore.publishing import MODEL_FILE, publish
 from nncore.recipe import override, read_recipe, run
 from nncore.reference import BINS, bins_of, edges_of, features, refer, spread, tenth
 
+MODELS = Path(__file__).parents[2] / "models"
 RNG = np.random.default_rng(0)
 ANSWERS = np.full((50, 2), 0.5, np.float32)
 
@@ -127,6 +130,21 @@ def test_the_answers_are_those_that_a_caller_gets():
 
     shares = np.bincount(said.argmax(1), minlength=2) / len(said)
     assert_allclose(model.card.reference.labels, shares, atol=0.01)
+
+
+def figures(known):
+    spreads = [(*one.edges, *one.shares, one.mean, one.deviation) for one in (*known.inputs, *known.values)]
+    return np.concatenate([(known.rows, known.held_out), *spreads, known.labels, known.confidence])
+
+
+@pytest.mark.parametrize("name", ["digits", "exam", "line"])
+def test_a_shipped_model_has_the_reference_that_its_training_would_take_down(name):
+    model = read_model(MODELS / name / "1" / MODEL_FILE)
+
+    again = reference(model.network, model.card.input.steps, own_dataset(model.card), model.card.output.kind)
+
+    # Kinds of CPU differ in last bits, and so in where a row near an edge lies.
+    assert_allclose(figures(model.card.reference), figures(again), rtol=1e-3, atol=1e-3)
 
 
 def test_a_card_without_a_reference_is_written_as_before_there_was_one(xor, line, take_apart):

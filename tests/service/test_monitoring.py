@@ -17,6 +17,7 @@ from scraping import scrape
 from serving import JSON, Service, wait_for
 
 from nncore.artifact import Card, describe, from_bytes, to_bytes
+from nncore.datasets import load_dataset
 from nncore.predictor import Predictor
 from nncore.publishing import publish
 from nncore.recipe import read_recipe, run
@@ -26,7 +27,7 @@ from service.drift import chance, fewest_rows, level, psi
 from service.layout import CONFIDENCE, LOOKED_AT, REQUESTS, ROWS, Layout
 from service.loading import Served
 from service.monitoring import Monitoring
-from service.report import NO_REFERENCE, report
+from service.report import NO_REFERENCE, indices, report
 from service.sketch import RECENT_SECONDS, Sketch, recent_of
 from service.tally import Tally
 
@@ -339,6 +340,27 @@ def test_shifted_inputs_show_in_the_answer_and_in_the_metrics(watched: Service) 
     answered = told.get("nnserve_answers_total", model="watched", label="pass")
     assert answered - before.get("nnserve_answers_total", model="watched", label="pass") == 600
     assert told.get("nnserve_confidence_count", model="watched") == shown["rows"]
+
+
+def test_real_digits_are_little_drift_of_the_shipped_model_and_inverted_ones_much(watched: Service) -> None:
+    pictures = load_dataset("digits").test.inputs[::25]
+
+    def send(part: Any) -> tuple[Any, dict[str, tuple[float, float]]]:
+        for some in np.split(part, 8):
+            assert watched.predict(model="digits", inputs=some.tolist()).status == 200
+        shown, told = watched.ask("GET", "/models/digits/monitoring").json, scrape(watched)
+        return shown["drift"], {
+            of: (index, told.get("nnserve_drift_psi", model="digits", version=str(shown["version"]), of=of))
+            for of, (index, _) in indices(shown).items()
+        }
+
+    before, real = send(pictures)
+    after, inverted = send(255 - pictures)
+
+    assert real.keys() == inverted.keys() == {"inputs", "labels", "confidence"}
+    assert all(shown == told < 0.1 for shown, told in real.values())
+    assert all(shown == told > 0.25 for shown, told in inverted.values())
+    assert (before["level"], after["level"]) == ("little", "much")
 
 
 def test_predictions_by_the_open_inference_protocol_are_watched_too(watched: Service) -> None:
