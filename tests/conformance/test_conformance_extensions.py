@@ -1,6 +1,5 @@
 """The extensions, where a server says that it has them: binary tensors, configuration, statistics, index."""
 
-import gzip
 import json
 
 import pytest
@@ -70,13 +69,6 @@ def test_a_header_length_that_is_wrong_is_an_error(server, binary, request_of_ze
 
     headers = {"Inference-Header-Content-Length": length}
     assert is_an_error(server.infer(request, headers, behind=behind))
-
-
-def test_a_gzip_body_is_read(server, binary, request_of_zeros):
-    body = gzip.compress(json.dumps(request_of_zeros).encode())
-    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-
-    assert server.ask("POST", f"/v2/models/{server.model}/infer", body, headers).status == 200
 
 
 def test_the_configuration_names_the_tensors_of_the_metadata(server, extensions, metadata):
