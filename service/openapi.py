@@ -14,7 +14,7 @@ from nncore import __version__
 from nncore.publishing import NAME
 from service import scopes
 from service.openapi_answers import Problem
-from service.openapi_calls import CALLS, EVENTS, HTML, JSON, LINKS, WATCHED, Call
+from service.openapi_calls import CALLS, EVENTS, JSON, LINKS, WATCHED, Call
 from service.openapi_examples import EXAMPLES, PARTS, Example
 from service.openapi_fields import BINARY, EVENT, LABEL, NUMBER_OR_LABEL, Plugin
 from service.openapi_v2 import V2Error
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
 OPENAPI = "3.1.0"
-# Refused before the service reads it, in the server's own words.
+# Refused before it is known what was asked for, so below /v2 in no other form.
 UNREAD = (414, 431)
 PROBLEM = "application/problem+json"
 _NAME = f"^{NAME.pattern}$"
@@ -81,19 +81,16 @@ def _add_components(spec: APISpec) -> None:
         schema = {"type": "string"} | ({"pattern": PATTERNS[name]} if name in PATTERNS else {})
         found = {"description": words, "schema": schema}
         spec.components.parameter(name, place, found | ({"example": PARTS[name]} if name in PARTS else {}))
+    forms = (("Problem", PROBLEM, Problem), ("V2Problem", JSON, V2Error))
     for status, words in STATUSES.items():
-        if status in UNREAD:
-            page = {HTML: {"schema": {"type": "string"}}}
-            spec.components.response(f"Unread{status}", {"description": words, "content": page})
-        elif status >= 400:
-            for prefix, media, told in (("Problem", PROBLEM, Problem), ("V2Problem", JSON, V2Error)):
-                content: dict[str, Any] = {media: {"schema": told}}
-                response: dict[str, Any] = {
-                    "description": words,
-                    "headers": _headers(status),
-                    "content": content,
-                }
-                spec.components.response(f"{prefix}{status}", response)
+        for prefix, media, told in () if status < 400 else forms[:1] if status in UNREAD else forms:
+            content: dict[str, Any] = {media: {"schema": told}}
+            response: dict[str, Any] = {
+                "description": words,
+                "headers": _headers(status),
+                "content": content,
+            }
+            spec.components.response(f"{prefix}{status}", response)
 
 
 def _operations(app: "Flask") -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -117,7 +114,7 @@ def _operation(endpoint: str, about: str) -> dict[str, Any]:
     problem = "V2Problem" if endpoint.startswith("v2") else "Problem"
     refused = {*call.refuses, 500, *((401, 403, 429) if scope else ()), *_anybody(endpoint)}
     responses: dict[str, Any] = {str(status): f"{problem}{status}" for status in refused - call.gives.keys()}
-    responses |= {str(status): f"Unread{status}" for status in UNREAD}
+    responses |= {str(status): f"Problem{status}" for status in UNREAD}
     for status, given in call.gives.items():
         responses[str(status)] = _answer(endpoint, call, status, given, examples)
     operation: dict[str, Any] = {

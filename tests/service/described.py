@@ -92,6 +92,9 @@ def refusals(ask: Asked) -> None:
     ask(413, "POST", "/predict", b" " * ((2 << 20) + 1))
     ask(415, "POST", "/predict", b"<x/>", {"Content-Type": "text/xml"} | KEYED)
     ask(422, "POST", "/predict", {"model": "xor"})
+    for path in ("/models", "/v2"):
+        ask(414, "GET", f"{path}?{'x' * 5000}")
+        ask(431, "GET", path, headers={"X": "x" * 9000})
 
 
 def predictions(ask: Asked) -> None:
