@@ -9,7 +9,23 @@ from service.problems import BadBody, FieldError, Invalid, TooLarge, WrongMediaT
 
 
 def read(most_bytes: int) -> bytes:
-    """Return the body; raises TooLarge, or BadBody where it is not whole."""
+    """Return the body; raises TooLarge, WrongMediaType where it is packed, BadBody where it is not whole."""
+    refuse_packed()
+    return read_as_sent(most_bytes)
+
+
+def refuse_packed() -> None:
+    """Raise WrongMediaType where the body of the request has a Content-Encoding (RFC 9110, 8.4)."""
+    encoding: str | None = request.environ.get("HTTP_CONTENT_ENCODING")
+    if encoding and encoding.strip().lower() != "identity":
+        raise WrongMediaType(
+            f"{request.path} takes no Content-Encoding, and this body has {encoding[:100]}: send it plain. "
+            "POST /v2/models/<model>/infer takes gzip and deflate."
+        )
+
+
+def read_as_sent(most_bytes: int) -> bytes:
+    """Return the body, which may be packed; raises TooLarge, or BadBody where it is not whole."""
     try:
         body = codec.read_body(request.environ, most_bytes)
     except ValueError as error:

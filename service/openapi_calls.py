@@ -108,7 +108,7 @@ CALLS = {
     "datasets.show": Call(DATA, {200: DatasetDetail}, (*MISSING, *CLASH)),
     "datasets.show_sheet": Call(DATA, {200: PNG}, (*MISSING, *CLASH)),
     "datasets.delete": Call(DATA, DELETED, (*MISSING, *CLASH)),
-    "v2.server": Call(V2, {200: v2.V2Server}, (Status.BAD_REQUEST, Status.REQUEST_ENTITY_TOO_LARGE)),
+    "v2.server": Call(V2, {200: v2.V2Server}, BODY),
     "v2.live": Call(V2, {200: v2.V2Live}),
     "v2.ready": Call(V2, {200: v2.V2Ready, 503: v2.V2Ready}),
     "v2.show": Call(V2, {200: v2.V2Model}, MISSING),
@@ -124,10 +124,10 @@ CALLS = {
         asks=("Inference-Header-Content-Length",),
     ),
     "v2_repository.index": Call(
-        V2, {200: v2.V2IndexItem(many=True)}, (400, 413), {JSON: v2.V2IndexRequest}, optional=True
+        V2, {200: v2.V2IndexItem(many=True)}, BODY, {JSON: v2.V2IndexRequest}, optional=True
     ),
     "v2_repository.load": Call(
-        V2, {200: v2.V2Loaded}, (400, 413, *MISSING), {JSON: v2.V2LoadRequest}, optional=True
+        V2, {200: v2.V2Loaded}, (*BODY, *MISSING), {JSON: v2.V2LoadRequest}, optional=True
     ),
     "v2_repository.unload": Call(V2, {}, (400, *MISSING)),
     "health.healthz": Call(OPERATION, {200: answers.Alive}),

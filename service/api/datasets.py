@@ -38,6 +38,7 @@ def upload() -> Response:
     """Take in a dataset, read and checked, under a name."""
     if request.mimetype != MEDIA_TYPE:
         raise WrongMediaType(f"A dataset is sent as {MEDIA_TYPE}, not {bodies.media_type()}.")
+    bodies.refuse_packed()
     settings: Settings = current_app.extensions["settings"]
     retention: Retention = current_app.extensions["retention"]
     with _seat(), drafted(_datasets().root) as draft:

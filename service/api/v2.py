@@ -138,7 +138,7 @@ def _body(settings: Settings) -> tuple[bytes, int | None]:
     if length is not None and length > settings.max_body:
         raise TooLarge(f"The JSON before the tensors may have at most {settings.max_body:,} bytes.")
     most = settings.max_body if length is None else max(settings.max_body, settings.max_upload)
-    return unpack(bodies.read(most), request.headers.get("Content-Encoding", ""), most), length
+    return unpack(bodies.read_as_sent(most), request.headers.get("Content-Encoding", ""), most), length
 
 
 def _served(model: str, version: str) -> Served:

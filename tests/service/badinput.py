@@ -6,6 +6,7 @@ The bodies are made when they are first sent, and kept: the table is sent severa
 import base64
 import contextlib
 import functools
+import gzip
 import http.client
 import json
 import re
@@ -530,6 +531,27 @@ WRONG_MEDIA_TYPE = [
     ),
 ]
 
+PACKED = [
+    Bad(
+        f"packed: {method} {path} {encoding}",
+        address(
+            method, path, gzip.compress(XOR), **{"Content-Type": media_type, "Content-Encoding": encoding}
+        ),
+        415,
+        says=f"takes no Content-Encoding, and this body has {encoding}",
+    )
+    for method, path, media_type, encoding in (
+        ("POST", "/predict", "application/json", "gzip"),
+        ("POST", "/predict", "application/json", "BR"),
+        ("POST", "/predict", "application/json", "identity, gzip"),
+        ("POST", "/predict", "multipart/form-data; boundary=frontier", "gzip"),
+        ("POST", "/train", "application/json", "gzip"),
+        ("POST", "/datasets", "multipart/form-data; boundary=frontier", "gzip"),
+        ("POST", "/models/xor/versions", "application/octet-stream", "gzip"),
+        ("PUT", "/models/xor/labels/stable", "application/json", "gzip"),
+    )
+]
+
 WRONG_FORMS = [
     Bad("a repeated model", form(lambda: MODEL_PART * 2 + part(PNG()) + END), 422, "#/model", "once"),
     Bad("an upload without a model", form(lambda: part(PNG()) + END), 422, "#/model"),
@@ -654,6 +676,7 @@ TABLE: list[Bad] = [
     *WRONG_PICTURES,
     *WRONG_METHOD,
     *WRONG_MEDIA_TYPE,
+    *PACKED,
     *WRONG_FORMS,
     *BROKEN_BODIES,
 ]

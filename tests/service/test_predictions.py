@@ -32,6 +32,12 @@ def test_xor_answers_its_truth_table(service: Service) -> None:
         assert sum(one["probabilities"]) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_an_encoding_that_changes_nothing_is_taken(service: Service, encoding: str) -> None:
+    body = b'{"model": "xor", "inputs": [[0, 1]]}'
+    assert service.ask("POST", "/predict", body, JSON | {"Content-Encoding": encoding}).status == 200
+
+
 def test_a_regression_answers_values_and_no_labels(service: Service) -> None:
     answer = service.predict(model="line", inputs=[[1.5], [2.5], [3.5]])
 
