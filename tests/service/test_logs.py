@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 import requests
-from serving import JSON, NNSERVE, Service, environment, free_port, wait_for
+from serving import JSON, NNSERVE, ROOT, Service, environment, free_port, wait_for
 
 XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
+
+
+def documented_fields() -> set[str]:
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    section = text.partition("\n## The log\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))))
 
 
 def lines_with(service: Service, text: str) -> list[str]:
@@ -83,8 +89,10 @@ def test_a_refused_request_leaves_one_line_too(service: Service) -> None:
 
 
 def test_every_line_is_an_object_where_the_log_is_json(start: Callable[..., Service]) -> None:
-    service = start(workers=1, log_format="json")
-    service.ask("POST", "/predict", XOR, JSON | {"X-Request-ID": "as-json"})
+    secret, trace = "s" * 40, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    service = start(workers=1, log_format="json", admin_key=secret)
+    sent = {"X-Request-ID": "as-json", "Authorization": f"Bearer {secret}", "traceparent": trace}
+    service.ask("POST", "/predict", XOR, JSON | sent)
     service.ask("GET", "/nothing%0Ahere", headers={"X-Request-ID": "not-there"})
     service.stop()
 
@@ -93,7 +101,8 @@ def test_every_line_is_an_object_where_the_log_is_json(start: Callable[..., Serv
     [line] = [line for line in lines if line["request_id"] == "as-json"]
     facts = {"method": "POST", "path": "/predict", "status": 200, "model": "xor", "version": 1}
     assert facts.items() <= line.items()
-    assert 0 < line["duration_ms"] < 1000
+    assert 0 < line["parsing_ms"] + line["inference_ms"] < line["duration_ms"] < 1000
+    assert line.keys() == documented_fields() - {"traceback"}
     [missed] = [line for line in lines if line["request_id"] == "not-there"]
     assert (missed["status"], missed["path"]) == (404, "/nothing%0Ahere")
 
