@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 ANY = "*"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 # Names that were found right, so that each is looked at once; there are few, and strangers' are not kept.
 _MOST_KNOWN = 100
 
@@ -29,8 +30,8 @@ class Hosts:
         machine = socket.gethostname().lower()
         given = [] if _address(settings.host) else [settings.host.lower()]
         self._names = ["localhost", ".localhost", machine, f"{machine}.local", *given]
-        self._names += listed(settings.trusted_hosts)
-        self._origins = frozenset(listed(settings.cors_origins))
+        self._names += listed(settings.trusted_hosts.lower())
+        self._origins = frozenset(map(written, listed(settings.cors_origins)))
         self._known: set[str] = set()
 
     def is_ours(self, host: str) -> bool:
@@ -58,8 +59,14 @@ class Hosts:
         address = _address(name.removeprefix("[").removesuffix("]"))
         if address is not None:
             # A page can have an address for its host only if it came from there: no name leads astray.
-            return not self._loopback or address.is_loopback
+            return not self._loopback or address.is_loopback or name in self._names
         return host_is_trusted(host, self._names)
+
+
+def written(origin: str) -> str:
+    """Return an origin as browsers write it: in lower case, and without its scheme's port (RFC 6454, 6.2)."""
+    origin = origin.lower()
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], ""))
 
 
 def called(environ: dict[str, Any]) -> str | None:

@@ -79,7 +79,7 @@ def _scopes(text: str) -> None:
 
 def _origins(text: str) -> None:
     for origin in listed(text):
-        if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin):
+        if origin != "*" and not re.fullmatch(_ORIGIN, origin, re.IGNORECASE):
             raise ValidationError("Must be origins like https://example.org, with commas between them, or *.")
 
 
@@ -88,6 +88,7 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+_ORIGIN = r"https?://[a-z0-9.\-\[\]:]+"
 _NAMES = r"(\.?[a-z0-9-]+(\.[a-z0-9-]+)*(,\s*|$))*"
 _RATE = r"[1-9][0-9]{0,8}/(second|minute|hour|day)"
 _POSITIVE = {"validate": validate.Range(min=1)}
@@ -112,7 +113,9 @@ class Settings:
     trusted_hosts: str = _setting(
         "",
         "names that the service is called by, besides those of this machine; .example.org for all below",
-        validate=validate.Regexp(_NAMES + "$", error="Must be names, with commas between them."),
+        validate=validate.Regexp(
+            _NAMES + "$", re.IGNORECASE, error="Must be names, with commas between them."
+        ),
     )
     cors_origins: str = _setting(
         "", "origins whose pages may call: https://example.org, or *", validate=_origins
@@ -186,6 +189,9 @@ class Settings:
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
     max_upload: int = _setting(16 << 20, "bytes of a multipart body", **_POSITIVE)
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
+    max_explained: int = _setting(
+        500, "examples in one request for what lies behind answers: `saliency`, `activations`", **_POSITIVE
+    )
     max_pictures: int = _setting(64, "pictures in one request", **_POSITIVE)
     max_pixels: int = _setting(
         16_000_000, "pixels of all pictures in one request, in equal shares", **_POSITIVE

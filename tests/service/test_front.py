@@ -9,6 +9,9 @@ import pytest
 from serving import DEADLINE, JSON, Answer, Service
 from training import post_job
 
+from service.hosts import Hosts
+from service.settings import Settings
+
 XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
 PAGE = "https://pages.example.org"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -101,6 +104,28 @@ def test_names_of_the_setting_are_ours_too(proxied: Service) -> None:
     for host in ("nn.example.org", "NN.example.org:443", "a.example.net", "example.net", "localhost"):
         assert predict(proxied, {"Host": host}).status == 200, host
     assert predict(proxied, {"Host": "example.org"}).status == 403
+
+
+@pytest.mark.parametrize("host", ["NN.Example.ORG", "nn.example.org:80", "a.b.example.net", "10.1.2.3:8000"])
+def test_a_name_of_the_setting_is_known_however_it_is_written(host: str) -> None:
+    hosts = Hosts(Settings(trusted_hosts="nn.EXAMPLE.org, .Example.net,10.1.2.3"))
+
+    assert hosts.is_ours(host)
+    assert not hosts.is_ours("10.1.2.4")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Pages.Example.org", "https://pages.example.org"),
+        ("HTTPS://pages.example.org:443", "https://pages.example.org"),
+        ("http://pages.example.org:80", "http://pages.example.org"),
+        ("http://pages.example.org:443", "http://pages.example.org:443"),
+    ],
+)
+def test_an_origin_of_the_setting_is_known_as_browsers_write_it(given: str, sent: str) -> None:
+    assert Hosts(Settings(cors_origins=given)).is_allowed(sent)
+    assert not Hosts(Settings(cors_origins=given)).is_allowed(f"{sent}.example")
 
 
 def test_a_load_balancer_may_ask_for_life_by_any_name(service: Service) -> None:
