@@ -119,7 +119,7 @@ def _infer(served: Served, watch: Watch) -> Answer:
     settings = _settings()
     asked = read_request(*_body(settings))
     x = from_tensors(served.predictor.card, asked.inputs, settings)
-    wanted = wanted_outputs(served, asked, len(x), settings.max_upload)
+    wanted = wanted_outputs(served, asked, len(x), settings)
     watch.rows = len(x)
     watch.lap()
     tensors = work_out(served, x, [output.name for output in wanted])

@@ -14,6 +14,7 @@ from nncore.types import Array, FloatArray
 from service.asking import ask
 from service.loading import Served
 from service.problems import BadBody
+from service.settings import Settings
 from service.v2.binary_data import to_binary
 from service.v2.datatypes import BYTES, Tensor
 from service.v2.json_data import to_json
@@ -29,10 +30,11 @@ class Answer:
     header_length: int | None
 
 
-def wanted_outputs(served: Served, request: InferRequest, rows: int, most_bytes: int) -> list[Wanted]:
+def wanted_outputs(served: Served, request: InferRequest, rows: int, settings: Settings) -> list[Wanted]:
     """Return the outputs to give, in order; raises BadBody for one that the version does not have.
 
-    What lies behind answers may have so many bytes in all: layers have a thousand times a request's numbers.
+    What lies behind answers is given for fewer examples, as a backward pass takes several times a prediction,
+    and is bounded in bytes: layers have a thousand times a request's numbers.
     """
     if not request.outputs:
         return [Wanted(tensor.name, request.binary) for tensor in outputs_of(served)]
@@ -43,10 +45,13 @@ def wanted_outputs(served: Served, request: InferRequest, rows: int, most_bytes:
         if wanted.name not in usual and wanted.name not in others:
             known = ", ".join([*usual, *others])
             raise BadBody(f"The model has no output {wanted.name[:100]!r}; it has {known[:500]}.")
+        if wanted.name in others and rows > settings.max_explained:
+            most = settings.max_explained
+            raise BadBody(f"{wanted.name} is given for at most {most:,} examples a request, not {rows:,}.")
         size += others.get(wanted.name, 0) * rows * 4
-    if size > most_bytes:
+    if size > settings.max_upload:
         raise BadBody(
-            f"The outputs would have {size:,} bytes, and may have {most_bytes:,}: "
+            f"The outputs would have {size:,} bytes, and may have {settings.max_upload:,}: "
             "send fewer examples, or ask for less."
         )
     return request.outputs

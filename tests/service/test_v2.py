@@ -136,27 +136,29 @@ def test_what_lies_behind_an_answer_is_given_on_request(service, digits):
         assert np.allclose(found[name]["data"], given.ravel(), rtol=1e-3, atol=1e-5)
 
 
-def test_outputs_larger_than_an_upload_are_refused_before_they_are_worked_out(service):
-    body, headers = binary(
-        {
-            "inputs": [
-                {
-                    "name": "input",
-                    "shape": [9000, 784],
-                    "datatype": "UINT8",
-                    "parameters": {"binary_data_size": 9000 * 784},
-                }
-            ],
-            "outputs": [{"name": "activations.0"}],
-        },
-        bytes([255]) * (9000 * 784),
-    )
+def ask_behind(service, rows, *names):
+    size = {"parameters": {"binary_data_size": rows * 784}}
+    tensor = {"name": "input", "shape": [rows, 784], "datatype": "UINT8"} | size
+    document = {"inputs": [tensor], "outputs": [{"name": name} for name in names]}
+    body, headers = binary(document, bytes([255]) * (rows * 784))
+    return service.ask("POST", "/v2/models/digits/infer", body, headers)
 
-    answer = service.ask("POST", "/v2/models/digits/infer", body, headers)
+
+def test_outputs_larger_than_an_upload_are_refused_before_they_are_worked_out(service):
+    answer = ask_behind(service, 500, "activations.0")
 
     assert answer.status == 400
     assert "send fewer examples" in answer.json["error"]
     assert answer.seconds < 5
+
+
+@pytest.mark.parametrize("name", ["saliency", "activations.0"])
+def test_what_lies_behind_answers_is_given_for_fewer_examples_than_answers_are(service, name):
+    answer = ask_behind(service, 501, "label", name)
+
+    assert answer.status == 400
+    assert answer.json["error"] == f"{name} is given for at most 500 examples a request, not 501."
+    assert ask_behind(service, 501, "label").status == 200
 
 
 @pytest.mark.parametrize("datatype", ["BOOL", "INT8", "INT64", "UINT8", "UINT64", "FP16", "FP32", "FP64"])
