@@ -24,9 +24,10 @@ def from_binary(name: str, datatype: str, shape: Sequence[int], data: memoryview
         raise BadBody(
             f"{name}: binary_data_size is {len(data):,}, and {datatype} {[*shape]} {wanted:,} bytes."
         )
-    if datatype == "BOOL" and len(data) and np.frombuffer(data, np.uint8).max() > 1:
+    values = np.frombuffer(data, dtype)
+    if datatype == "BOOL" and values.max() > 1:
         raise BadBody(f"{name}: a BOOL must be a byte of 0 or 1.")
-    return np.frombuffer(data, dtype).reshape(shape)
+    return values.reshape(shape)
 
 
 def to_binary(values: Array) -> bytes:

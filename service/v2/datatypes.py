@@ -24,7 +24,8 @@ class Datatype:
 
 # Numbers with a fraction are read as doubles, so that one too large for its datatype is seen.
 DATATYPES = {
-    "BOOL": Datatype(np.dtype("?"), "B"),
+    # A byte of 0 or 1, and as that a number.
+    "BOOL": Datatype(np.dtype("u1"), "B"),
     "UINT8": Datatype(np.dtype("u1"), "B"),
     "UINT16": Datatype(np.dtype("<u2"), "H"),
     "UINT32": Datatype(np.dtype("<u4"), "I"),

@@ -88,7 +88,7 @@ def _booleans(name: str, values: list[Any]) -> Array:
     for place, value in enumerate(values):
         if type(value) is not bool:
             raise BadBody(f"{name}: value {place} of data must be true or false, not {shorten(value)}.")
-    return np.array(values, np.bool_)
+    return np.array(values, DATATYPES["BOOL"].dtype)
 
 
 def _texts(name: str, values: list[Any]) -> Array:

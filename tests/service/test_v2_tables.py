@@ -97,6 +97,22 @@ def test_columns_that_are_wrong_are_told_with_their_place(tables, columns, says)
     assert says in answer.json["error"]
 
 
+@pytest.mark.parametrize("datatype", ["BOOL", "INT8", "UINT64", "FP16", "FP64"])
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_column_of_numbers_is_taken_in_every_datatype(tables, datatype, as_bytes):
+    values = np.array([0, 1]).astype(datatype.lower().replace("fp", "float"))
+    colours = column("colour", "BYTES", ["red", "blue"])
+    sent = in_bytes("length", datatype, [2], values.tobytes())[0]
+    sent = sent if as_bytes else column("length", datatype, values.tolist())
+    body, headers = binary({"inputs": [sent, colours]}, values.tobytes() if as_bytes else b"")
+
+    answer = tables.post(PATH, data=body, headers=headers)
+
+    as_floats = {"inputs": [column("length", "FP32", [0, 1]), colours]}
+    assert answer.json == tables.post(PATH, json=as_floats).json
+    assert answer.status_code == 200
+
+
 def in_bytes(name, datatype, shape, data):
     size = {"parameters": {"binary_data_size": len(data)}}
     return {"name": name, "datatype": datatype, "shape": shape} | size, data
