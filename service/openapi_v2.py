@@ -121,7 +121,7 @@ class V2InputTensor(_Open):
     name = fields.String(required=True, validate=_TEXT)
     datatype = fields.String(required=True, validate=_DATATYPE)
     shape = fields.List(
-        fields.Integer(validate=validate.Range(0)), required=True, validate=validate.Length(1, MOST_AXES)
+        fields.Integer(validate=validate.Range(1)), required=True, validate=validate.Length(1, MOST_AXES)
     )
     parameters = fields.Dict(allow_none=True)
     data = fields.List(fields.Raw())
