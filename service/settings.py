@@ -187,7 +187,9 @@ class Settings:
         30, "seconds that a body may take to arrive, and one more for each 64 KiB", **_POSITIVE
     )
     max_body: int = _setting(2 << 20, "bytes of a JSON body", **_POSITIVE)
-    max_upload: int = _setting(16 << 20, "bytes of a multipart body, or of one with binary tensors", **_POSITIVE)
+    max_upload: int = _setting(
+        16 << 20, "bytes of a multipart body, or of one with binary tensors", **_POSITIVE
+    )
     max_rows: int = _setting(10_000, "examples in one request", **_POSITIVE)
     max_explained: int = _setting(
         500, "examples in one request for what lies behind answers: `saliency`, `activations`", **_POSITIVE
