@@ -32,7 +32,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         versions,
         web,
     )
-    from service.database import Database, parse_url
+    from service.database import Database, parse_url, reason
     from service.datasets import Datasets
     from service.exposition import Exposition
     from service.front import Front
@@ -64,7 +64,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         keyring = Keyring(database, settings.admin_key)
         hosts = Hosts(settings)
         guard = auth.Guard(settings, keyring, hosts)
-    except (Unusable, auth.Unguarded, SQLAlchemyError) as error:
+    except SQLAlchemyError as error:
+        sys.exit(f"nnserve: the database does not answer: {reason(error)}")
+    except (Unusable, auth.Unguarded) as error:
         sys.exit(f"nnserve: {error}")
     seed(settings.model_store, settings.shipped_models)
     store = Store(settings.model_store)

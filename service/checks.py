@@ -1,6 +1,5 @@
 """Whether a service could start here and would be well: settings, database, store, recipes, disk and port."""
 
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,13 @@ from sqlalchemy.exc import DBAPIError
 from nncore.errors import NNCoreError
 from nncore.publishing import NAME, versions
 from nncore.recipe import check, read_recipe
-from service.database import SQLITE, Database, parse_url
+from service.database import SQLITE, Database, parse_url, reason
 from service.hosts import is_loopback
 from service.jobs.plans import outline
 from service.keys import Key, Keys
 from service.labels import labels_of
 from service.loading import Loading
+from service.port import taken
 from service.problems import Conflict
 from service.retention import Retention
 from service.schema import schema_number
@@ -65,7 +65,7 @@ def _looked(about: str, look: Callable[[], str]) -> Finding:
     except (Wrong, Conflict, NNCoreError) as error:
         return Finding(about, False, str(error))
     except DBAPIError as error:
-        return Finding(about, False, f"the database does not answer: {error.orig}")
+        return Finding(about, False, f"the database does not answer: {reason(error)}")
     except Exception as error:
         return Finding(about, False, f"{type(error).__name__}: {error}")
 
@@ -131,16 +131,12 @@ def _disk(settings: Settings) -> str:
 
 def _port(settings: Settings) -> str:
     where = f"{settings.host}:{settings.port}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        socket.create_server((settings.host, settings.port), family=family).close()
-    except OSError as error:
-        if _is_served_by_us(settings):
-            return f"nnserve answers at {where}"
-        raise Wrong(
-            f"{where} cannot be listened on ({error.strerror}): choose another NNSERVE_PORT"
-        ) from None
-    return f"{where} is free"
+    why = taken(settings.host, settings.port)
+    if why is None:
+        return f"{where} is free"
+    if _is_served_by_us(settings):
+        return f"nnserve answers at {where}"
+    raise Wrong(f"{where} cannot be listened on ({why}): choose another NNSERVE_PORT")
 
 
 def _is_served_by_us(settings: Settings) -> bool:

@@ -1,13 +1,12 @@
 """The `nnserve` command."""
 
 import runpy
-import socket
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from service.cli_calling import Commands
+from service.cli_calling import Commands, Failure
 from service.cli_check import check
 from service.cli_completion import completion
 from service.cli_datasets import datasets
@@ -16,6 +15,7 @@ from service.cli_keys import keys
 from service.cli_models import models, promote, rollback
 from service.cli_predict import predict
 from service.cli_train import train
+from service.port import taken
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -77,9 +77,9 @@ def health(part: str) -> None:
             with Client(_here(settings)) as client:
                 client.ready()
         except ClientError as error:
-            raise click.ClickException(str(error)) from None
+            raise Failure(str(error)) from None
     elif not _trainer_beats(settings):
-        raise click.ClickException("no trainer on this machine shows life in the database")
+        raise Failure("no trainer on this machine shows life in the database")
 
 
 def _here(settings: "Settings") -> str:
@@ -101,7 +101,7 @@ def _settings() -> "Settings":
     try:
         return read_settings()
     except SettingsError as error:
-        sys.exit(f"nnserve: {error}")
+        raise Failure(str(error)) from None
 
 
 def _supervise(settings: "Settings", *, web: bool) -> None:
@@ -125,9 +125,6 @@ def _gunicorn() -> list[str]:
 
 def _refuse_if_taken(host: str, port: int) -> None:
     """Say at once that somebody else listens there; gunicorn would try for five seconds."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
+    if why := taken(host, port):
         hint = f"choose another port: make serve PORT={port + 1}, or NNSERVE_PORT={port + 1}"
-        sys.exit(f"nnserve: cannot listen on {host}:{port} ({error.strerror}); {hint}")
+        raise Failure(f"cannot listen on {host}:{port} ({why}); {hint}")

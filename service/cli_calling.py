@@ -39,9 +39,6 @@ class Failure(click.ClickException):
 
     exit_code = FAILED
 
-    def __init__(self, text: str) -> None:
-        super().__init__(clean(text))
-
 
 class NoAnswer(Failure):
     """The service could not be reached, or took too long."""
@@ -50,15 +47,21 @@ class NoAnswer(Failure):
 
 
 class Commands(click.Group):
-    """A group whose commands end with 130 at Ctrl-C, as other programs do."""
+    """A group that tells every error on one line, and ends with 130 at Ctrl-C, as other programs do."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command, and end with its exit status."""
         try:
-            return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo(err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+            status = super().main(*args, **extra | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            status = error.exit_code
+        except click.ClickException as error:
+            click.echo(f"nnserve: {_told(error)}", err=True)
+            status = error.exit_code
+        except click.Abort:
+            status = INTERRUPTED
+        sys.exit(status)
 
 
 @contextmanager
@@ -81,6 +84,12 @@ def asking(url: str) -> Iterator["Client"]:
 def read_given(file: str) -> bytes:
     """Return what is in a file, or comes by standard input."""
     return sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+
+
+def _told(error: click.ClickException) -> str:
+    text = " ".join(clean(error.format_message()).split())
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{text.rstrip('.')} (try '{ctx.command_path} --help')" if ctx else text
 
 
 def _api_key() -> str | None:

@@ -1,7 +1,6 @@
 """`nnserve keys`: API keys, in the database itself: the first is made before the service starts."""
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli_calling import Failure
 from service.scopes import ADMIN, SCOPES
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _opened() -> Iterator["Keys"]:
     """Give the keys of the database that is set, made or brought up to date where it is not."""
     from sqlalchemy.exc import DBAPIError
 
-    from service.database import Database, parse_url
+    from service.database import Database, parse_url, reason
     from service.keys import Keys
     from service.problems import Problem
     from service.schema import Unusable, migrate
@@ -89,6 +89,6 @@ def _opened() -> Iterator["Keys"]:
         migrate(database)
         yield Keys(database)
     except (SettingsError, Unusable, Problem) as error:
-        sys.exit(f"nnserve: {error}")
+        raise Failure(str(error)) from None
     except DBAPIError as error:
-        sys.exit(f"nnserve: the database does not answer: {error.orig}")
+        raise Failure(f"the database does not answer: {reason(error)}") from None

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from service import codec
+from service.database import reason
 from service.problems import MOST_ERRORS, Busy, FieldError, Problem
 from service.requestid import request_id
 
@@ -79,7 +80,7 @@ def _problem(error: Problem) -> Response:
 
 
 def _database_away(error: OperationalError) -> Response:
-    logger.error("the database does not answer: %s", error.orig)
+    logger.error("the database does not answer: %s", reason(error))
     return _problem(Busy("The database of jobs does not answer just now, so nothing was changed."))
 
 

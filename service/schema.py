@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from service.database import Database
+from service.database import Database, reason
 
 METADATA = MetaData()
 # SQLite counts up by itself only in a column of exactly this type.
@@ -166,7 +166,7 @@ def migrate(database: Database) -> None:
     try:
         _migrate(database)
     except DBAPIError as error:
-        raise Unusable(f"the database does not answer: {error.orig}") from None
+        raise Unusable(f"the database does not answer: {reason(error)}") from None
     finally:
         database.close()
 

@@ -120,6 +120,7 @@ SERVICE = [
     "service.schema",
     "service.scopes",
     "service.settings",
+    "service.port",
     "service.memory",
     "service.stopping",
     "service.connection",

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from service import tracing
+from service.database import reason
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases
 
@@ -80,7 +81,7 @@ class Heart(threading.Thread):
             return False
         except OperationalError as error:
             # Whoever took the job away meanwhile has changed its token, which the next beat will see.
-            logger.warning("job %s: the database does not answer: %s", self.job.id, error.orig)
+            logger.warning("job %s: the database does not answer: %s", self.job.id, reason(error))
         return True
 
     def _end(self, write: Callable[[], Any] = lambda: None) -> None:

@@ -6,7 +6,7 @@ import time
 from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database import Database, clock
+from service.database import Database, clock, reason
 from service.jobs.leases import Observer
 from service.jobs.queue import Queue
 from service.retention import Retention
@@ -42,7 +42,7 @@ class Sweeper:
                 self._tidied = time.monotonic()
                 self.retention.tidy()
         except SQLAlchemyError as error:
-            logger.warning("the database does not answer: %s", getattr(error, "orig", error))
+            logger.warning("the database does not answer: %s", reason(error))
         except Exception:
             logger.exception("sweeping went wrong")
 

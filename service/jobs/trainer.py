@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from nncore.allocation import MOST_KEPT, keep_freed_memory
 from nncore.errors import NNCoreError
 from service import tracing
-from service.database import Database, parse_url
+from service.database import Database, parse_url, reason
 from service.jobs.heart import Heart
 from service.jobs.job import Job
 from service.jobs.leases import LeaseLost, Leases
@@ -98,7 +98,7 @@ class Trainer:
             except LeaseLost:
                 return
             except OperationalError as error:
-                logger.warning("job %s: the database does not answer: %s", job.id, error.orig)
+                logger.warning("job %s: the database does not answer: %s", job.id, reason(error))
                 if self.stop.wait(1):
                     return
 

@@ -111,7 +111,10 @@ def test_a_port_that_somebody_else_has_is_said(postgresql: Server, tmp_path: Pat
     assert status == 1
     assert found["database"] == (True, found["database"][1])
     assert "its tables will be made at the start" in found["database"][1]
-    assert "cannot be listened on" in found["port"][1]
+    where = f"127.0.0.1:{postgresql.port}"
+    assert found["port"][1] == (
+        f"{where} cannot be listened on (Address already in use): choose another NNSERVE_PORT"
+    )
 
 
 def test_a_database_that_is_away_is_one_line(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class TestFromAShell:
         done = nnserve("models", *arguments, "--url", service.url, folder=folder)
 
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("Error: ")
+        assert done.stderr.startswith("nnserve: ")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
 
@@ -159,7 +159,7 @@ class TestFromAShell:
         done = nnserve("models", "list", folder=folder, url=url)
 
         assert done.returncode == 3
-        assert done.stderr == f"Error: no answer from {url}: is the service running there?\n"
+        assert done.stderr == f"nnserve: no answer from {url}: is the service running there?\n"
 
     @pytest.mark.parametrize(
         "arguments",
@@ -171,11 +171,11 @@ class TestFromAShell:
             ["sing"],
         ],
     )
-    def test_a_wrong_call_shows_how_it_is_done(self, folder: Path, arguments: list[str]) -> None:
+    def test_a_wrong_call_says_where_help_is(self, folder: Path, arguments: list[str]) -> None:
         done = nnserve("models", *arguments, folder=folder)
 
         assert done.returncode == 2
-        assert "Usage: nnserve models" in done.stderr
+        assert "(try 'nnserve models " in done.stderr
 
 
 def test_a_model_that_was_trained_offline_is_brought_in_tried_and_promoted(

@@ -60,7 +60,7 @@ def test_a_refusal_is_one_line_without_a_traceback(
     done = nnserve("predict", *arguments, "--url", service.url, folder=folder)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: ")
+    assert done.stderr.startswith("nnserve: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -70,19 +70,47 @@ def test_a_service_that_is_not_there_is_one_line_too(folder: Path) -> None:
     done = nnserve("predict", "digits", "0.png", "--url", url, folder=folder)
 
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"Error: no answer from {url}")
+    assert done.stderr.startswith(f"nnserve: no answer from {url}")
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "arguments", [["predict"], ["predict", "digits"], ["predict", "digits", "none.png"], ["sing"]]
+    ("arguments", "said"),
+    [
+        (["--none"], "No such option '--none' (try 'nnserve --help')"),
+        (["sing"], "No such command 'sing' (try 'nnserve --help')"),
+        (["predict"], "Missing argument 'MODEL' (try 'nnserve predict --help')"),
+        (["train", "xor", "--promote", "so"], "(try 'nnserve train --help')"),
+        (["keys", "create", "a"], "say what it may do: --scope predict|train|metrics|admin, or --admin (try"),
+        (["keys", "create", "a", "--admin", "--expires", "3"], "--expires must be like 30d"),
+        (["health", "cat"], "'cat' is not one of 'web', 'trainer' (try 'nnserve health --help')"),
+    ],
 )
-def test_a_wrong_call_shows_how_it_is_done(folder: Path, arguments: list[str]) -> None:
-    done = nnserve(*arguments, folder=folder)
+def test_a_wrong_call_is_one_line_that_says_where_help_is(arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, arguments, prog_name="nnserve")
 
-    assert done.returncode == 2
-    assert "Usage: nnserve" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("nnserve: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["keys"]])
+def test_a_group_alone_shows_its_help(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, arguments, prog_name="nnserve")
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Usage: {' '.join(['nnserve', *arguments])} [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize("command", [["web"], ["keys", "list"]])
+def test_a_database_that_is_away_is_one_line(tmp_path: Path, command: list[str]) -> None:
+    url = f"postgresql://somebody:secret@127.0.0.1:{free_port()}/nnserve"
+    done = nnserve(*command, folder=tmp_path, port=free_port(), database_url=url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("nnserve: the database does not answer: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
@@ -198,7 +226,9 @@ def test_web_says_at_once_that_its_port_is_taken(service: Service, tmp_path: Pat
     done = nnserve("web", folder=tmp_path, port=service.port)
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"nnserve: cannot listen on 127.0.0.1:{service.port} (")
+    assert done.stderr.startswith(
+        f"nnserve: cannot listen on 127.0.0.1:{service.port} (Address already in use); choose another port: "
+    )
     assert f"NNSERVE_PORT={service.port + 1}" in done.stderr
 
 

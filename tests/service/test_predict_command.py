@@ -204,7 +204,7 @@ def test_what_is_wrong_is_told_by_file_and_row_on_one_line(
     done = run("predict", model, "-", input=text)
 
     assert done.exit_code == 1
-    assert done.stderr.startswith("Error: ")
+    assert done.stderr.startswith("nnserve: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -164,7 +164,7 @@ class TestTrain:
         )
 
         assert (done.exit_code, done.stdout) == (1, "")
-        assert re.fullmatch(r"Error: job [0-9a-f]{16} failed: .+", done.stderr.splitlines()[-1])
+        assert re.fullmatch(r"nnserve: job [0-9a-f]{16} failed: .+", done.stderr.splitlines()[-1])
 
 
 class TestJobs:
@@ -192,7 +192,7 @@ class TestJobs:
         watched = run("jobs", "watch", job_id)
         assert (watched.exit_code, watched.stderr.splitlines()[-1]) == (
             1,
-            f"Error: job {job_id} was cancelled",
+            f"nnserve: job {job_id} was cancelled",
         )
         assert lines(run("jobs", "retry", job_id)) == [[f"{job_id}: queued"]]
         assert lines(run("jobs", "cancel", job_id)) == [[f"{job_id}: cancelled"]]
@@ -204,7 +204,7 @@ class TestLabels:
         run("train", "quick.json", "--model", "rolled")
         nothing = run("rollback", "rolled")
         assert nothing.exit_code == 1
-        assert nothing.stderr == "Error: the history of rolled stable has no other version to go back to\n"
+        assert nothing.stderr == "nnserve: the history of rolled stable has no other version to go back to\n"
 
         for seed in (2, 3):
             run("train", "quick.json", "--model", "rolled", "--set", f"seed={seed}", "--promote", "always")
