@@ -118,8 +118,8 @@ def infer(model: str, version: str = STABLE) -> Response:
 def _infer(served: Served, watch: Watch) -> Answer:
     settings = _settings()
     asked = read_request(*_body(settings))
+    wanted = wanted_outputs(served, asked, settings)
     x = from_tensors(served.predictor.card, asked.inputs, settings)
-    wanted = wanted_outputs(served, asked, len(x), settings)
     watch.rows = len(x)
     watch.lap()
     tensors = work_out(served, x, [output.name for output in wanted])

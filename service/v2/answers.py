@@ -30,7 +30,7 @@ class Answer:
     header_length: int | None
 
 
-def wanted_outputs(served: Served, request: InferRequest, rows: int, settings: Settings) -> list[Wanted]:
+def wanted_outputs(served: Served, request: InferRequest, settings: Settings) -> list[Wanted]:
     """Return the outputs to give, in order; raises BadBody for one that the version does not have.
 
     What lies behind answers is given for fewer examples, as a backward pass takes several times a prediction,
@@ -40,7 +40,7 @@ def wanted_outputs(served: Served, request: InferRequest, rows: int, settings: S
         return [Wanted(tensor.name, request.binary) for tensor in outputs_of(served)]
     usual = [tensor.name for tensor in outputs_of(served)]
     others = {tensor.name: math.prod(tensor.shape[1:]) for tensor in on_request(served)}
-    size = 0
+    size, rows = 0, request.inputs[0].shape[0]
     for wanted in request.outputs:
         if wanted.name not in usual and wanted.name not in others:
             known = ", ".join([*usual, *others])

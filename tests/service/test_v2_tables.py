@@ -153,6 +153,14 @@ def test_texts_in_bytes_that_are_wrong_are_told_what_is_wrong(tables, shape, dat
     assert says in answer.json["error"]
 
 
+def test_no_text_is_read_where_an_output_is_not_there(tables):
+    sent, data = in_bytes("colour", "BYTES", [4], b"no text")
+    columns = [sent, column("length", "FP32", [0] * 4)]
+    body, headers = binary({"inputs": columns, "outputs": [{"name": "none"}]}, data)
+
+    assert "no output 'none'" in tables.post(PATH, data=body, headers=headers).json["error"]
+
+
 def test_no_text_is_read_where_the_columns_are_not_those_of_the_model(tables):
     sent, data = in_bytes("hue", "BYTES", [4], b"no text")
     body, headers = binary({"inputs": [sent]}, data)
