@@ -1,5 +1,6 @@
 """How often one caller may ask, by Flask-Limiter. Imported only where it is set."""
 
+import logging
 import time
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ def init_app(app: "Flask", rates: str) -> None:
         application_limits_exempt_when=lambda: needed(request.endpoint or "") == OPEN,
         storage_uri=f"{counters.SCHEME}://",
     )
+    # A refusal has its line already, like every request.
+    limiter.logger.setLevel(logging.WARNING)
 
     def tell(response: Response) -> Response:
         limit = limiter.current_limit

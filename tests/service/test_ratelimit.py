@@ -1,6 +1,7 @@
 """Rate limits: counted across workers and worker deaths, told in headers, and absent where none is set."""
 
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def test_a_limit_holds_across_workers_and_their_deaths_for_each_caller(
     assert [ask(service) for _ in range(13)] == [200] * 12 + [429]
     assert service.ask("GET", "/readyz").status == 200
 
+    logged = len(service.log)
     refused = service.ask("GET", "/models", headers={"Authorization": f"Bearer {alice}"})
+    assert re.fullmatch(r"\S+ INFO \[\w+\] GET /models 429 [\d.]+ ms by alice\n", service.log[logged:])
     assert refused.json["detail"] == "alice may ask 12 per 1 hour, and has asked more often than that."
     assert refused.headers["content-type"] == "application/problem+json"
     assert (refused.headers["ratelimit-limit"], refused.headers["ratelimit-remaining"]) == ("12", "0")
