@@ -12,11 +12,12 @@ from apispec import APISpec
 
 from nncore import __version__
 from nncore.publishing import NAME
-from service import scopes
+from service import openapi_headers, scopes
 from service.openapi_answers import Problem
-from service.openapi_calls import CALLS, EVENTS, JSON, LINKS, WATCHED, Call
+from service.openapi_calls import CALLS, EVENTS, JSON, LINKS, WATCHED
 from service.openapi_examples import EXAMPLES, PARTS, Example
 from service.openapi_fields import BINARY, EVENT, LABEL, NUMBER_OR_LABEL, Plugin
+from service.openapi_headers import UNREAD
 from service.openapi_v2 import V2Error
 from service.openapi_words import ABOUT, HEADERS, PARAMETERS, STATUSES, TAGS
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
 OPENAPI = "3.1.0"
-# Refused before it is known what was asked for, so below /v2 in no other form.
-UNREAD = (414, 431)
 PROBLEM = "application/problem+json"
 _NAME = f"^{NAME.pattern}$"
 PATTERNS = {
@@ -57,9 +56,10 @@ def document(app: "Flask", prefix: str = "") -> dict[str, Any]:
         tags=[{"name": tag, "description": words} for tag, words in TAGS.items()],
         plugins=[Plugin()],
     )
-    _add_components(spec)
+    rates = openapi_headers.RATES if app.extensions["settings"].rate_limit else ()
+    _add_components(spec, rates)
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation in _operations(app):
+    for path, method, operation in _operations(app, rates):
         paths.setdefault(path, {})[method] = operation
     for path, operations in paths.items():
         spec.path(path, parameters=re.findall(r"{(\w+)}", path), operations=operations)
@@ -72,10 +72,11 @@ def path_of(rule: "Rule") -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule).rstrip("/") or "/"
 
 
-def _add_components(spec: APISpec) -> None:
+def _add_components(spec: APISpec, rates: tuple[str, ...]) -> None:
     spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
-    for name, words in HEADERS.items():
-        spec.components.header(name, {"description": words, "schema": {"type": "string"}})
+    for name in HEADERS:
+        if name in rates or name not in openapi_headers.RATES:
+            spec.components.header(name, openapi_headers.described(name))
     for name, words in PARAMETERS.items():
         place = "path" if name in PARTS else "header"
         schema = {"type": "string"} | ({"pattern": PATTERNS[name]} if name in PATTERNS else {})
@@ -87,13 +88,13 @@ def _add_components(spec: APISpec) -> None:
             content: dict[str, Any] = {media: {"schema": told}}
             response: dict[str, Any] = {
                 "description": words,
-                "headers": _headers(status),
+                "headers": openapi_headers.of_problem(status, rates),
                 "content": content,
             }
             spec.components.response(f"{prefix}{status}", response)
 
 
-def _operations(app: "Flask") -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _operations(app: "Flask", rates: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield path, method and operation of every route, each once, in the order of the table."""
     ids: set[str] = set()
     for endpoint in CALLS:
@@ -102,21 +103,23 @@ def _operations(app: "Flask") -> Iterator[tuple[str, str, dict[str, Any]]]:
         routes = [(path_of(r), m) for r in rules for m in sorted(r.methods or ()) if m not in _FLASKS_OWN]
         name = endpoint.replace(".", "_")
         for path, method in dict.fromkeys(routes):
-            operation = _operation(endpoint, inspect.getdoc(app.view_functions[endpoint]) or "")
+            about = inspect.getdoc(app.view_functions[endpoint]) or ""
+            operation = _operation(endpoint, about, rates if scopes.needed(endpoint) else ())
             names = (name, f"{name}_{method.lower()}", f"{name}_of_version")
             operation["operationId"] = next(name for name in names if name not in ids)
             ids.add(operation["operationId"])
             yield path, method.lower(), operation
 
 
-def _operation(endpoint: str, about: str) -> dict[str, Any]:
+def _operation(endpoint: str, about: str, rates: tuple[str, ...]) -> dict[str, Any]:
     call, scope, examples = CALLS[endpoint], scopes.needed(endpoint), EXAMPLES.get(endpoint, ())
     problem = "V2Problem" if endpoint.startswith("v2") else "Problem"
     refused = {*call.refuses, 500, *((401, 403, 429) if scope else ()), *_anybody(endpoint)}
     responses: dict[str, Any] = {str(status): f"{problem}{status}" for status in refused - call.gives.keys()}
     responses |= {str(status): f"Problem{status}" for status in UNREAD}
     for status, given in call.gives.items():
-        responses[str(status)] = _answer(endpoint, call, status, given, examples)
+        responses[str(status)] = _answer(endpoint, status, given, examples)
+        responses[str(status)]["headers"] = openapi_headers.of_answer(status, call.tells, rates)
     operation: dict[str, Any] = {
         "tags": [call.tag],
         "summary": about.partition("\n")[0],
@@ -143,10 +146,8 @@ def _anybody(endpoint: str) -> tuple[int, ...]:
     return foreign if endpoint in WATCHED else (*foreign, 503)
 
 
-def _answer(
-    endpoint: str, call: Call, status: int, given: Any, examples: tuple[Example, ...]
-) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": STATUSES[status], "headers": _headers(status, call.tells)}
+def _answer(endpoint: str, status: int, given: Any, examples: tuple[Example, ...]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": STATUSES[status]}
     kinds = () if given is None else given if isinstance(given, tuple) else (given,)
     if kinds:
         medias = [(kind if isinstance(kind, str) else JSON, kind) for kind in kinds]
@@ -167,11 +168,6 @@ def _content(media: str, schema: Any) -> dict[str, Any]:
     if not isinstance(schema, str):
         return {"schema": schema}
     return {"schema": _PLAIN.get(media, {"type": "string"} if media.startswith("text/") else BINARY)}
-
-
-def _headers(status: int, own: tuple[str, ...] = ()) -> dict[str, str]:
-    also = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
-    return {name: name for name in ("X-Request-ID", *also, *own)}
 
 
 def _shown(examples: Any, what: str) -> Mapping[str, Any]:

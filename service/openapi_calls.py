@@ -96,7 +96,7 @@ CALLS = {
     "train.show": Call(JOBS, {200: JobDetail}, MISSING),
     "train.events": Call(JOBS, {200: EVENTS, 204: None}, (*MISSING, *WRONG), asks=("Last-Event-ID",)),
     "train.cancel": Call(JOBS, {200: JobDetail}, (*MISSING, *CLASH)),
-    "train.retry": Call(JOBS, {202: JobDetail}, (*MISSING, *CLASH, *BUSY, *FULL), tells=LOCATION),
+    "train.retry": Call(JOBS, {202: JobDetail}, (*MISSING, *CLASH, *BUSY, *FULL)),
     "datasets.upload": Call(
         DATA,
         {200: DatasetDetail, 201: DatasetDetail},
@@ -134,7 +134,7 @@ CALLS = {
     "health.readyz": Call(OPERATION, {200: answers.Readiness, 503: answers.Readiness}),
     "metrics.metrics": Call(OPERATION, {200: TEXT}),
     "web.start": Call(PAGES, {302: None}, tells=LOCATION),
-    "web.page": Call(PAGES, {200: HTML}),
+    "web.page": Call(PAGES, {200: HTML, 304: None}, asks=("If-None-Match",), tells=("ETag",)),
     "web.asset": Call(
         PAGES, {200: (CSS, SCRIPT, PNG), 304: None}, MISSING, asks=("If-None-Match",), tells=("ETag",)
     ),

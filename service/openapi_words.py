@@ -231,6 +231,10 @@ HEADERS = {
     "X-Request-ID": "Id of the request, as in the log.",
     "Location": "Where it is.",
     "ETag": "What it is, for If-None-Match.",
+    "RateLimit-Limit": "Requests that one caller may ask in the time of the rate.",
+    "RateLimit-Remaining": "Those that are left of them.",
+    "RateLimit-Reset": "Seconds after which all of them may be asked again.",
     "Retry-After": "Seconds after which trying again may help.",
+    "traceresponse": "Of a request with a `traceparent` (W3C): the span that it was.",
     "WWW-Authenticate": "How to send a key.",
 }

@@ -208,6 +208,7 @@ SERVICE = [
     "service.openapi_v2",
     "service.openapi_calls",
     "service.openapi_words",
+    "service.openapi_headers",
     "service.openapi_examples",
     "service.openapi_fields",
     "service.openapi",

@@ -9,9 +9,11 @@ from jsonschema import Draft202012Validator, FormatChecker
 from serving import JSON, ROOT, Answer, Service, multipart
 
 from service.openapi_examples import PARTS
+from service.openapi_words import HEADERS
 
 KEY = "a-key-for-administrators-of-a-test"
 KEYED = {"Authorization": f"Bearer {KEY}"}
+TRACED = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 BINARY = {"Content-Type": "application/octet-stream"}
 NOBODY: dict[str, str] = {}
 IRIS = ROOT / "docs" / "iris.csv"
@@ -33,8 +35,12 @@ def check(document: dict[str, Any], path: str, method: str, answer: Answer) -> N
     assert response is not None, (path, method, answer.status, answer.body)
     if "$ref" in response:
         response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
-    for name in response.get("headers", {}):
-        assert name.lower() in answer.headers or name == "Retry-After", (path, method, name)
+    headers = response.get("headers", {})
+    for name in HEADERS:
+        if name.lower() in answer.headers:
+            assert name in headers, (path, method, answer.status, name)
+        elif name in headers:
+            assert not document["components"]["headers"][name]["required"], (path, method, name)
     media = answer.headers.get("content-type", "").partition(";")[0]
     if "content" not in response:
         assert answer.body == b""
@@ -74,8 +80,10 @@ class Asked:
 
 
 def pages(ask: Asked) -> None:
-    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json"):
         ask(200, "GET", path, headers=NOBODY)
+    etag = ask(200, "GET", "/docs", headers=NOBODY).headers["etag"]
+    ask(304, "GET", "/docs", headers={"If-None-Match": etag})
     ask(302, "GET", "/", headers=NOBODY)
     for file in ("swagger-ui.css", "swagger-ui-bundle.js", "draw.js", "favicon-32x32.png"):
         etag = ask(200, "GET", "/docs/{file}", headers=NOBODY, file=file).headers["etag"]
@@ -107,7 +115,7 @@ def predictions(ask: Asked) -> None:
 
 
 def models(ask: Asked) -> None:
-    ask(200, "GET", "/models")
+    assert "traceresponse" in ask(200, "GET", "/models", headers=KEYED | TRACED).headers
     ask(200, "GET", "/models/{model}")
     for model in ("digits", "exam", "line", "xor"):
         ask(200, "GET", VERSION, model=model)

@@ -46,8 +46,10 @@ SHOWN = [(view, example) for view, examples in EXAMPLES.items() for example in e
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that may be changed, with a key and without a trainer."""
-    service = Service(tmp_path_factory.mktemp("described"), workers=1, admin_key=KEY)
+    """A service that may be changed, with a key and a rate, and without a trainer."""
+    service = Service(
+        tmp_path_factory.mktemp("described"), workers=1, admin_key=KEY, rate_limit="100000/hour"
+    )
     yield service
     service.stop()
     print(service.log)
@@ -102,6 +104,11 @@ def test_every_field_parameter_and_status_has_words(document: dict[str, Any]) ->
         assert [name for name in words if f'#/components/{kind}/{name}"' not in used] == []
     statuses = {status for _, _, found in operations(document) for status in found["responses"]}
     assert statuses == {str(status) for status in STATUSES}
+
+
+def test_without_a_rate_nothing_is_said_of_one(app: Any, document: dict[str, Any]) -> None:
+    assert "RateLimit-" in json.dumps(document)
+    assert "RateLimit-" not in json.dumps(openapi.document(app))
 
 
 def test_every_parameter_of_a_query_has_words(document: dict[str, Any]) -> None:
