@@ -1,12 +1,17 @@
 """What every test runs under: one BLAS thread, and property tests that are the same on every run."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # As in the service and the command line, and before anything imports NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What one process has compiled is kept for the next, also where the environment, as of many an image, says
+# otherwise: the tests start hundreds, and to compile takes each of them a tenth of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile(
     "nnserve",
