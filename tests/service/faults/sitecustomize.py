@@ -1,6 +1,6 @@
 """Faults for real processes: Python loads this file by itself where this folder is on the path.
 
-NNTEST_FAULT names what is to go wrong. Nothing of it is in the service.
+NNTEST_FAULT names what is to go wrong, one thing or several. Nothing of it is in the service.
 """
 
 import os
@@ -112,6 +112,5 @@ def jumping_clock() -> None:
     time.time = lambda: real() + (int(time.monotonic()) % 3 - 1) * 86_400
 
 
-fault = os.environ.get("NNTEST_FAULT")
-if fault:
+for fault in os.environ.get("NNTEST_FAULT", "").split():
     globals()[fault]()
