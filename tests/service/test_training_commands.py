@@ -1,22 +1,16 @@
 """`nnserve train`, `jobs`, `models`, `promote` and `rollback` against a running service with a trainer."""
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from commands import Run, lines, runner
 from serving import DEADLINE, NNSERVE, Service, environment, wait_for
+from terminals import CTRL_C, Terminal
 from training import ENDLESS, QUICK, job, wait_for_epoch, wait_until
 
 from service.client import Client
@@ -43,12 +37,12 @@ def run(up: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def terminal(up: Service, run: Run, tmp_path: Path) -> Iterator[Callable[..., "Terminal"]]:
+def terminal(up: Service, run: Run, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Run commands on terminals, which are closed after the test."""
     opened: list[Terminal] = []
 
     def start(*arguments: str) -> Terminal:
-        opened.append(Terminal(*arguments, folder=tmp_path, url=up.url))
+        opened.append(Terminal([NNSERVE, *arguments], tmp_path, environment({"url": up.url})))
         return opened[-1]
 
     yield start
@@ -224,59 +218,6 @@ class TestLabels:
         rows = dict(lines(run("models", "show", "rolled", "next")))
         assert (rows["version"], rows["labels"]) == ("3", "next")
         assert "r2" in rows["validation"]
-
-
-class Terminal:
-    """`nnserve` on a terminal of its own: what it shows is read, and keys are pressed."""
-
-    def __init__(self, *arguments: str, folder: Path, url: str) -> None:
-        self.shown = ""
-        self.end, inner = pty.openpty()
-        # Of no size, as it is made, it would be told nothing.
-        termios.tcsetwinsize(inner, (24, 80))
-        self.process = subprocess.Popen(
-            [NNSERVE, *arguments],
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            cwd=folder,
-            env=environment({"url": url}) | {"COLUMNS": "80", "TERM": "xterm"},
-            # Its own session with this as its terminal, so that Ctrl-C reaches it as a key.
-            preexec_fn=lambda: _take_terminal(inner),
-        )
-        os.close(inner)
-
-    def press(self, keys: str) -> None:
-        os.write(self.end, keys.encode())
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while text not in self.shown:
-            assert select.select([self.end], [], [], deadline - time.monotonic())[0], self.shown
-            self.shown += os.read(self.end, 4096).decode(errors="replace")
-
-    def close(self) -> None:
-        """End it, if it has not ended by itself."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(DEADLINE)
-        os.close(self.end)
-
-    def status(self) -> int:
-        """Return the exit status, once it has ended and all that it showed is read."""
-        # Linux says so of a terminal that nobody has open any more.
-        with contextlib.suppress(OSError):
-            while select.select([self.end], [], [], DEADLINE)[0]:
-                self.shown += os.read(self.end, 4096).decode(errors="replace")
-        return self.process.wait(DEADLINE)
-
-
-def _take_terminal(terminal: int) -> None:
-    os.setsid()
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-
-
-CTRL_C = "\x03"
 
 
 class TestOnATerminal:
