@@ -145,15 +145,21 @@ def test_a_key_works_and_ends_in_all_workers_within_seconds(
 ) -> None:
     service, _ = guarded
     url = service.settings["database_url"]
-    key = make_key(tmp_path, url, "short-lived", "--scope", "predict")
+    revoked = make_key(tmp_path, url, "short-lived", "--scope", "predict")
+    expired = make_key(tmp_path, url, "brief", "--scope", "predict", "--expires", "1m")
 
     def answers() -> set[int]:
         # Over new connections, so that both workers are asked.
-        return {service.ask("GET", "/models", headers=bearer(key)).status for _ in range(12)}
+        asked = [bearer(key) for key in (revoked, expired) for _ in range(12)]
+        return {service.ask("GET", "/models", headers=headers).status for headers in asked}
 
-    wait_for(lambda: answers() == {200}, "key in all workers", service, seconds=5)
+    wait_for(lambda: answers() == {200}, "keys in all workers", service, seconds=5)
     assert nnserve("keys", "revoke", "short-lived", folder=tmp_path, database_url=url).returncode == 0
-    wait_for(lambda: answers() == {401}, "end of the key in all workers", service, seconds=5)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        # Its minute is over.
+        connection.execute("update api_keys set expires = expires - 61 where name = 'brief'")
+        connection.commit()
+    wait_for(lambda: answers() == {401}, "end of the keys in all workers", service, seconds=5)
 
 
 def test_use_is_recorded_once_a_minute(database_url: str) -> None:
