@@ -82,8 +82,8 @@ def check_unbroken(service: Service, job_id: str, recipe: dict[str, Any]) -> dic
         range(1, recipe["epochs"] + 1)
     )
     assert [data["state"] for _, kind, data in events if kind == "state"].count("succeeded") == 1
-    mine = [facts for facts in versions_on_disk(service, ended["model"]).values()]
-    mine = [facts for facts in mine if facts.get("job") == job_id]
+    published = versions_on_disk(service, ended["model"]).values()
+    mine = [facts for facts in published if facts.get("job") == job_id]
     assert [facts["version"] for facts in mine] == [ended["result"]["version"]]
     assert mine[0]["sha256"] == ended["result"]["sha256"] == unbroken(recipe)
     return ended

@@ -20,6 +20,31 @@ HEAD = (
 AT_ONCE = 0.05
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("pressure"), workers=1, threads=1)
+    yield service
+    service.stop()
+    print(service.log)
+
+
+@pytest.fixture
+def narrow(lasting: Service) -> Service:
+    """A service with one thread, which is free."""
+    wait_for(lambda: lasting.predict(model="xor", inputs=[[0, 1]]).status == 200, "free thread", lasting)
+    return lasting
+
+
+@pytest.fixture(scope="module")
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service in which predictions need no key, and all else does."""
+    folder = tmp_path_factory.mktemp("open")
+    service = Service(folder, workers=1, threads=4, allow_anonymous="predict")
+    yield service
+    service.stop()
+    print(service.log)
+
+
 @contextmanager
 def open_connections(service: Service, *sent: bytes) -> Iterator[list[socket.socket]]:
     """Open a connection for each text, and send it."""
@@ -105,39 +130,32 @@ def test_with_all_streams_and_all_threads_taken_one_more_is_told_at_once_and_hea
     assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
-def test_a_client_that_asks_one_thing_after_the_other_is_never_one_too_many(
-    start: Callable[..., Service],
-) -> None:
-    service = start(workers=1, threads=1)
-    statuses = [service.predict(model="xor", inputs=[[0, 1]]).status for _ in range(100)]
+def test_a_client_that_asks_one_thing_after_the_other_is_never_one_too_many(narrow: Service) -> None:
+    statuses = [narrow.predict(model="xor", inputs=[[0, 1]]).status for _ in range(100)]
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD[:40]], ids=["nothing", "half a head"])
 def test_connections_on_which_no_whole_head_comes_take_no_thread_from_anybody(
-    start: Callable[..., Service], sent: bytes
+    narrow: Service, sent: bytes
 ) -> None:
-    service = start(workers=1, threads=2)
-    with open_connections(service, *[sent] * 40):
+    with open_connections(narrow, *[sent] * 40):
         for ask in (
-            lambda: service.ask("GET", "/healthz"),
-            lambda: service.predict(model="xor", inputs=[[0, 1]]),
+            lambda: narrow.ask("GET", "/healthz"),
+            lambda: narrow.predict(model="xor", inputs=[[0, 1]]),
         ):
             statuses, seconds = many(ask)
             assert statuses == {200}
             assert seconds < AT_ONCE
 
 
-def test_refused_bodies_that_never_come_hold_up_neither_refusals_nor_health(
-    start: Callable[..., Service],
-) -> None:
-    service = start(workers=1, threads=1)
-    with filled(service, 1):
+def test_refused_bodies_that_never_come_hold_up_neither_refusals_nor_health(narrow: Service) -> None:
+    with filled(narrow, 1):
         unfinished = [HEAD + XOR[:5]] * 10 + [HEAD.replace(b"POST /predict", b"GET /healthz") + XOR[:5]] * 10
-        with open_connections(service, *unfinished):
+        with open_connections(narrow, *unfinished):
             began = time.monotonic()
-            assert service.ask("GET", "/healthz").status == 200
-            assert service.predict(model="xor", inputs=[[0, 1]]).status == 503
+            assert narrow.ask("GET", "/healthz").status == 200
+            assert narrow.predict(model="xor", inputs=[[0, 1]]).status == 503
             # A moment for each of twenty, and not the seconds of a silence.
             assert time.monotonic() - began < 1.5
 
@@ -153,23 +171,19 @@ def test_refused_bodies_that_never_come_hold_up_neither_refusals_nor_health(
     ids=["without a key", "to a foreign host", "to no address", "almost to one"],
 )
 def test_callers_who_are_turned_away_keep_nobody_out_with_bodies_that_never_come(
-    start: Callable[..., Service], head: bytes
+    open_to_all: Service, head: bytes
 ) -> None:
-    service = start(workers=1, threads=4, allow_anonymous="predict")
-    with open_connections(service, *[head + XOR[:5]] * 20) as waiting:
+    with open_connections(open_to_all, *[head + XOR[:5]] * 20) as waiting:
         began = time.monotonic()
-        wait_for(lambda: len(select.select(waiting, [], [], 0)[0]) >= 18, "answers to most", service)
+        wait_for(lambda: len(select.select(waiting, [], [], 0)[0]) >= 18, "answers to most", open_to_all)
         # Not the seconds of a silence.
         assert time.monotonic() - began < 5
-        assert service.predict(model="xor", inputs=[[0, 1]]).status == 200
+        assert open_to_all.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
-def test_a_refused_client_that_sent_its_body_may_use_its_connection_again(
-    start: Callable[..., Service],
-) -> None:
-    service = start(workers=1, threads=1)
-    with filled(service, 1) as [held]:
-        kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
+def test_a_refused_client_that_sent_its_body_may_use_its_connection_again(narrow: Service) -> None:
+    with filled(narrow, 1) as [held]:
+        kept = http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=DEADLINE)
         kept.request("POST", "/predict", XOR, JSON)
         response = kept.getresponse()
         assert (response.status, response.getheader("Connection")) == (503, "keep-alive")
@@ -184,7 +198,7 @@ def test_a_refused_client_that_sent_its_body_may_use_its_connection_again(
             response.read()
             return response.status == 200
 
-        wait_for(answered, "answer", service)
+        wait_for(answered, "answer", narrow)
         assert kept.sock.getsockname() == before
         kept.close()
 

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,9 +16,21 @@ from training import ENDLESS, QUICK, is_running, job, submit, wait_for_epoch, wa
 ENDED = ("succeeded", "failed", "cancelled")
 
 
+SETTINGS = {"command": "up", "workers": 1, "lease_seconds": 1}
+
+
 @pytest.fixture
 def up(start: Callable[..., Service]) -> Service:
-    return start(command="up", workers=1, lease_seconds=1)
+    return start(**SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One whose parts may be killed, and which no test ends."""
+    service = Service(tmp_path_factory.mktemp("up"), **SETTINGS)
+    yield service
+    service.stop()
+    print(service.log)
 
 
 def part(service: Service, word: str) -> psutil.Process | None:
@@ -37,26 +49,28 @@ def answers(service: Service) -> bool:
         return False
 
 
-def test_a_trainer_that_is_killed_is_started_again_and_finishes_its_job(up: Service) -> None:
-    job_id = submit(up, recipe=QUICK | {"epochs": 200})
-    wait_for_epoch(up, job_id, 1)
-    first = part(up, "service.jobs.trainer")
+def test_a_trainer_that_is_killed_is_started_again_and_finishes_its_job(lasting: Service) -> None:
+    job_id = submit(lasting, recipe=QUICK | {"epochs": 200})
+    wait_for_epoch(lasting, job_id, 1)
+    first = part(lasting, "service.jobs.trainer")
 
     first.kill()
 
-    ended = wait_until(up, job_id, *ENDED)
+    ended = wait_until(lasting, job_id, *ENDED)
     assert ended["state"] == "succeeded"
     assert not ended["trainer"].endswith(f"/{first.pid}")
-    assert "trainer 1 has ended (signal 9)" in up.log
+    assert "trainer 1 has ended (signal 9)" in lasting.log
 
 
-def test_a_web_service_that_is_killed_is_started_again(up: Service) -> None:
-    first = part(up, "gunicorn")
+def test_a_web_service_that_is_killed_is_started_again(lasting: Service) -> None:
+    first = part(lasting, "gunicorn")
 
     first.kill()
 
-    wait_for(lambda: (now := part(up, "gunicorn")) and now.pid != first.pid, "another web service", up)
-    wait_for(lambda: answers(up), "answer", up)
+    wait_for(
+        lambda: (now := part(lasting, "gunicorn")) and now.pid != first.pid, "another web service", lasting
+    )
+    wait_for(lambda: answers(lasting), "answer", lasting)
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["SIGTERM", "Ctrl-C"])
@@ -115,7 +129,11 @@ def test_several_trainers_run_several_jobs_at_once(start: Callable[..., Service]
     assert {job(service, job_id)["state"] for job_id in ids} == {"running"}
 
 
-def test_trainers_give_way_to_the_web_service(up: Service) -> None:
+def test_trainers_give_way_to_the_web_service(lasting: Service) -> None:
     mine = os.nice(0)
-    wait_for(lambda: part(up, "service.jobs.trainer").nice() == min(mine + 10, 19), "trainer's niceness", up)
-    assert part(up, "gunicorn").nice() == mine
+    wait_for(
+        lambda: part(lasting, "service.jobs.trainer").nice() == min(mine + 10, 19),
+        "trainer's niceness",
+        lasting,
+    )
+    assert part(lasting, "gunicorn").nice() == mine
