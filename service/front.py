@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from service.hosts import ANY, Hosts
+from service.hosts import ANY, Hosts, take_target
 from service.settings import listed
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Front:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
+        if environ.get("RAW_URI", "/")[:1] != "/":
+            take_target(environ)
         if self.prefix:
             _strip(environ, self.prefix)
         shared = self._shared(environ) if self.origins else []

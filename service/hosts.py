@@ -69,11 +69,12 @@ def written(origin: str) -> str:
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], ""))
 
 
-def called(environ: dict[str, Any]) -> str | None:
-    """Return what a request calls the service: `Host`, unless its target is a whole URL (RFC 9112, 3.2.2)."""
-    host: str | None = environ.get("HTTP_HOST")
-    target: str = environ.get("RAW_URI", "/")
-    return host if target[:1] == "/" else urlsplit(target).netloc or host
+def take_target(environ: dict[str, Any]) -> None:
+    """Have the host of a target that is a whole URL stand for `Host`, which is ignored (RFC 9112, 3.2.2)."""
+    host = urlsplit(environ["RAW_URI"]).netloc
+    if host:
+        environ["HTTP_HOST"] = host
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
 
 
 def is_loopback(host: str) -> bool:

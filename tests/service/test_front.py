@@ -85,6 +85,15 @@ def test_of_a_target_that_is_a_whole_url_the_host_counts(
     assert service.ask(method, target, headers={"Host": host}).status == status
 
 
+@pytest.mark.parametrize(
+    ("target", "leads_to"), [("", "/docs"), ("/models//xor", "http://localhost/models/xor")]
+)
+def test_such_a_target_leads_to_no_other_host(service: Service, target: str, leads_to: str) -> None:
+    answer = service.ask("GET", f"http://localhost{target}", headers={"Host": "evil.example"})
+
+    assert answer.headers["location"] == leads_to
+
+
 def test_an_origin_is_our_own_where_it_is_the_targets(service: Service) -> None:
     for origin, status in (("http://nn.localhost", 200), ("http://localhost", 403)):
         headers = {"Host": "localhost", "Origin": origin}
