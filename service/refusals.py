@@ -44,11 +44,15 @@ class Refusals:
 
     def refuse(self, connection: socket, error: Exception, request: Any) -> None:
         """Answer a request, None where it was not read, on a connection that is closed then."""
-        request = getattr(error, "req", None) if request is None else request
+        if request is None:
+            request = getattr(error, "req", None)
+        elif _is_unreadable(error):
+            # It has been answered; it is the rest of its body, which nobody wanted, that is none.
+            return
         environ = {
             "REQUEST_METHOD": getattr(request, "method", None) or UNKNOWN,
             "PATH_INFO": getattr(request, "path", None) or UNKNOWN,
-            "RAW_URI": getattr(request, "uri", None),
+            "RAW_URI": getattr(request, "uri", None) or UNKNOWN,
             ERROR: error,
         }
         head: list[str] = []
@@ -65,7 +69,7 @@ class Refusals:
 
 def _answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     error = environ[ERROR]
-    if isinstance(error, errors.ParseException) and not isinstance(error, OUR_FAULTS):
+    if _is_unreadable(error):
         asked, detail = STATUS.get(type(error), HTTPStatus.BAD_REQUEST), f"The request was not read: {error}."
     else:
         logger.error("unhandled error", exc_info=error)
@@ -74,3 +78,7 @@ def _answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[by
     headers = [("Content-Type", media_type), ("Content-Length", str(len(body)))]
     start_response(f"{status} {HTTPStatus(status).phrase}", headers)
     return [body]
+
+
+def _is_unreadable(error: Exception) -> bool:
+    return isinstance(error, errors.ParseException) and not isinstance(error, OUR_FAULTS)

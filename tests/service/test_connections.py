@@ -69,6 +69,16 @@ def test_heads_without_an_end_keep_no_thread_from_others(start: Callable[..., Se
     assert statistics.median(took) < 0.25
 
 
+def test_a_body_that_nobody_reads_and_is_none_gets_no_second_answer(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(
+            b"GET /models HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+        )
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_request_that_is_sent_behind_another_is_answered_too(service: Service) -> None:
     with connect(service) as connection:
         connection.sendall(3 * REQUEST)
