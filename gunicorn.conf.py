@@ -35,6 +35,9 @@ graceful_timeout = settings.graceful_timeout
 keepalive = 5
 # By default a client on this machine could set SCRIPT_NAME with a header, and be answered 500.
 forwarder_headers = ""
+# Who came by HTTPS is told by our own setting for proxies; and where nobody is believed, no address matters.
+secure_scheme_headers: dict[str, str] = {}
+forwarded_allow_ips = "*"
 loglevel = settings.log_level.lower()
 # One line a request comes from the application, with the request's id.
 accesslog = None

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def create_app(settings: "Settings | None" = None) -> "Flask":
     """Return the application; without settings they are read from the environment (NNSERVE_*)."""
-    from flask import Flask
     from sqlalchemy.exc import SQLAlchemyError
     from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -32,6 +31,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         versions,
         web,
     )
+    from service.application import Application
     from service.database import Database, parse_url, reason
     from service.datasets import Datasets
     from service.exposition import Exposition
@@ -75,7 +75,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     store.on_change = counters.looked_anew
     monitoring = Monitoring(tally)
 
-    app = Flask("service", static_folder=None)
+    app = Application("service", static_folder=None)
     app.extensions["settings"] = settings
     app.extensions["store"] = store
     app.extensions["versions"] = Versions(database, settings.model_store)

@@ -19,10 +19,11 @@ def ask(served: Served, x: Array) -> FloatArray:
     began = time.perf_counter()
     outputs = served.predictor.predict(x)
     inference, environ = time.perf_counter() - began, request.environ
+    extensions = current_app.extensions
     parsing = began - environ.get(BEGAN, began)
     environ[PARSING], environ[INFERENCE] = parsing, inference
-    metrics: Metrics = current_app.extensions["metrics"]
+    metrics: Metrics = extensions["metrics"]
     metrics.predicted(served.model, served.version, len(x), parsing, inference)
-    monitoring: Monitoring = current_app.extensions["monitoring"]
+    monitoring: Monitoring = extensions["monitoring"]
     monitoring.record(served, x, outputs)
     return outputs

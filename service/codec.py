@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from flask import Response
+
+from service.application import Whole
 
 MOST_DISCARDED = 64 << 20
 DISCARDING_SECONDS = 2
@@ -24,9 +25,9 @@ def dumps(data: Any) -> bytes:
     return orjson.dumps(data)
 
 
-def respond(data: Any, status: int = 200) -> Response:
+def respond(data: Any, status: int = 200) -> Whole:
     """Return data as a JSON response."""
-    return Response(dumps(data), status, content_type="application/json")
+    return Whole(dumps(data), status, content_type="application/json")
 
 
 def read_body(environ: dict[str, Any], most_bytes: int) -> bytes | None:

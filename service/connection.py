@@ -1,9 +1,11 @@
 """A client's connection, on which nothing is waited for without end."""
 
 import errno
+import re
 import socket
 import struct
 import time
+from enum import Enum, auto
 from typing import Any
 
 # Seconds of silence after which a client that has begun a request, or does not take its answer, has gone.
@@ -12,8 +14,10 @@ SILENCE_SECONDS = 10
 BYTES_A_SECOND = 1 << 16
 # Seconds that are spent on the rest of a body which nobody wants, where somebody else waits for the thread.
 HURRIED_SECONDS = 0.02
-# Bytes of a request in which its head is looked for; a longer one is left to those who may wait for its end.
-MOST_HEAD = 1 << 16
+# Bytes of a request that are looked at before it is read; a longer one is left to those who may wait for it.
+MOST_AHEAD = 1 << 16
+# Where a head says that there is a body.
+BODY = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]{1,15})|transfer-encoding:)", re.IGNORECASE)
 # Bytes of an answer's body that are copied behind its head, so that both are sent at once.
 MOST_JOINED = 1 << 16
 
@@ -101,15 +105,30 @@ class Connection(socket.socket):
             self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(whole), int(part * 1e6)))
 
 
-def head_is_there(connection: socket.socket) -> bool:
-    """Tell whether a request's head has come whole, or an end: whatever needs no waiting.
+class Arrived(Enum):
+    """How much of a request is there."""
+
+    LITTLE = auto()
+    HEAD = auto()
+    ALL = auto()
+
+
+def arrived(connection: socket.socket) -> Arrived:
+    """Tell how much of a request has come; an end, and whatever else needs no waiting, is all of it.
 
     Of a head that goes on and on gunicorn reads some 800 KB before it refuses it, however slowly they come.
     """
     try:
-        come = socket.socket.recv(connection, MOST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        come = socket.socket.recv(connection, MOST_AHEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return False
+        return Arrived.LITTLE
     except OSError:
-        return True
-    return not come or b"\r\n\r\n" in come
+        return Arrived.ALL
+    end = come.find(b"\r\n\r\n")
+    if end < 0:
+        return Arrived.LITTLE if come else Arrived.ALL
+    body = BODY.search(come, 0, end)
+    if body is None:
+        return Arrived.ALL
+    # One in chunks says nothing of its length.
+    return Arrived.ALL if body[1] and len(come) - end - 4 >= int(body[1]) else Arrived.HEAD

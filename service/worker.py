@@ -14,15 +14,17 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from service.connection import Connection, head_is_there
+from service import shortcuts
+from service.connection import Arrived, Connection, arrived
+from service.line import PATIENCE_SECONDS, Line
 from service.stopping import stopping
 
 # Seconds that a client may take to close its end of a connection that is not kept.
 LINGER_SECONDS = 1.0
 # Seconds that a request may take to arrive, where no setting says otherwise.
 ARRIVAL_SECONDS = 30
-# Milliseconds that a thread waits for a connection's next request while nobody else wants the thread.
-NEXT_MILLISECONDS = 5
+# What comes of a connection in line whose next request has not come whole.
+NOT_YET = object()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -35,14 +37,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._parting: deque[TConn] = deque()
         # Made in the worker: a thread crosses no fork.
         self._slow: Any = None
-        # Seats of threads that wait for a next request: half of them are always free for others.
-        self._lingering = [None] * (self.cfg.threads // 2)
+        self._line: Any = None
         self._closed = False
 
     def init_process(self) -> None:
         """Begin, with threads of their own for clients that send the head of a request slowly."""
+        shortcuts.take(self.cfg)
         self._slow = ThreadPoolExecutor(max_workers=self.cfg.threads)
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Make the threads, and the line that one of them answers."""
+        pool: ThreadPoolExecutor = super().get_thread_pool()
+        self._line = Line(self._answer_in_line, self._give_back, pool.submit)
+        return pool
 
     def load_wsgi(self) -> None:
         """Load the application, and take over how long a request may take to arrive."""
@@ -92,42 +100,59 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def enqueue_req(self, conn: Any) -> None:
-        """Have a request answered by one of the threads; by one of those for slow clients, if it is one."""
-        pool = self.tpool if head_is_there(conn.sock) else self._slow
+        """Have a request answered: in line if it is there, else by a thread that may wait for it."""
+        come = arrived(conn.sock)
+        if come is Arrived.ALL and isinstance(conn.sock, Connection):
+            self._line.add(conn)
+            return
+        pool = self._slow if come is Arrived.LITTLE else self.tpool
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def handle(self, conn: Any) -> Any:
-        """Answer a request, and those that follow closely on the connection.
-
-        Their way through the poller to another thread would take a twentieth of what they take.
-        """
+        """Answer a request."""
         if not isinstance(conn.sock, Connection):
             conn.sock = Connection(conn.sock)
-        while True:
-            conn.sock.begin(self._arrival_seconds)
-            result = super().handle(conn)
-            if not conn.sock.flush():
-                return False
-            if result is not True or not self._next_is_there(conn):
-                return result
+        conn.sock.begin(self._arrival_seconds)
+        result = super().handle(conn)
+        return result if conn.sock.flush() else False
 
-    def _next_is_there(self, conn: Any) -> bool:
-        """Wait a moment for a next request, unless somebody else needs the thread."""
-        if not (self.alive and self._lingering) or self.tpool._work_queue.qsize():
-            return False
-        if conn.parser.unreader.buf.getvalue():
-            return False
-        try:
-            self._lingering.pop()
-        except IndexError:
-            return False
-        try:
-            came = select.poll()
-            came.register(conn.sock, select.POLLIN)
-            return bool(came.poll(NEXT_MILLISECONDS)) and self.alive and head_is_there(conn.sock)
-        finally:
-            self._lingering.append(None)
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events, no longer than it takes to see that the line does not move."""
+        super().wait_for_and_dispatch_events(min(timeout, PATIENCE_SECONDS) if self._line.moves else timeout)
+        self._line.watch()
+
+    def _answer_in_line(self, conn: Any) -> Any:
+        """Answer a request that is there; what has to be waited for is not for the line."""
+        if arrived(conn.sock) is not Arrived.ALL:
+            return NOT_YET
+        result = self.handle(conn)
+        # The next request may have been read already, in part, and nothing more may come that tells so.
+        return NOT_YET if result is True and conn.parser.unreader.buf.getvalue() else result
+
+    def _give_back(self, conn: Any, result: Any) -> None:
+        """Have the main thread go on with a connection that has left the line."""
+        self.method_queue.defer(self._go_on, conn, result)
+
+    def _go_on(self, conn: Any, result: Any) -> None:
+        if result is NOT_YET:
+            self.enqueue_req(conn)
+            return
+        done: Future[Any] = Future()
+        done.set_result(result)
+        self.finish_request(conn, done)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Tell whether the connection can be used again, the whole request having been read.
+
+        gunicorn reads on in any case, with time limits set and lifted, and once more before the next request.
+        """
+        body = conn.parser.mesg.body
+        is_read = keepalive and not body.failed and getattr(body.reader, "length", None) == 0
+        if is_read or super()._keepalive_after(conn, keepalive):
+            conn.parser.mesg = None
+            return True
+        return False
 
     def finish_request(self, conn: Any, done: Future[Any]) -> None:
         """Keep the connection; or have the poller wait for the client to close it too.

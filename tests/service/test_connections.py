@@ -79,6 +79,25 @@ def test_a_body_that_nobody_reads_and_is_none_gets_no_second_answer(service: Ser
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_more_clients_than_threads_are_answered_one_after_the_other(start: Callable[..., Service]) -> None:
+    service = start(workers=1, threads=2, streams=1)
+    with ExitStack() as opened:
+        clients = [opened.enter_context(connect(service)) for _ in range(40)]
+        for _ in range(3):
+            for client in clients:
+                client.sendall(REQUEST)
+            assert all(b" 200 OK" in client.recv(1 << 16) for client in clients)
+
+
+def test_a_request_of_which_a_part_comes_behind_another_is_answered_too(service: Service) -> None:
+    for part in (1, 40, len(REQUEST) - 3):
+        with connect(service) as connection:
+            connection.sendall(REQUEST + REQUEST[:part])
+            assert b" 200 OK" in connection.recv(1 << 16)
+            connection.sendall(REQUEST[part:])
+            assert b" 200 OK" in connection.recv(1 << 16)
+
+
 def test_a_request_that_is_sent_behind_another_is_answered_too(service: Service) -> None:
     with connect(service) as connection:
         connection.sendall(3 * REQUEST)
