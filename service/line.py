@@ -114,7 +114,8 @@ class Line:
         if not all_of_them and now - self._swept < SWEEP_SECONDS:
             return
         with self._lock:
-            if self._leader is not me:
+            if self._leader is not me or (all_of_them and self._poll.poll(0)):
+                # Somebody has asked just now, who may have been added just now.
                 return
             self._swept = now
             quiet = [

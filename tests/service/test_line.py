@@ -24,6 +24,7 @@ class Conn:
     name: str
     sock: socket.socket
     client: socket.socket
+    back: "queue.Queue[Any]" = field(default_factory=queue.Queue)
 
     def ask(self, text: bytes = b"?") -> None:
         self.client.sendall(text)
@@ -61,6 +62,7 @@ class Bench:
 
     def _take_back(self, conn: Conn, result: Any) -> None:
         self.returned.put((conn.name, result))
+        conn.back.put(result)
 
 
 @pytest.fixture
@@ -171,3 +173,19 @@ def test_a_line_that_was_given_up_begins_again(bench: Bench) -> None:
         bench.line.add(conn)
         assert bench.returned.get(timeout=SECONDS) == (str(turn), True)
         assert not bench.line.moves
+
+
+def test_who_has_just_been_added_is_answered_before_it_goes_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "QUIET_SECONDS", 0)
+
+    def come_and_go(conn: Conn) -> None:
+        for _ in range(500):
+            conn.ask()
+            bench.line.add(conn)
+            assert conn.back.get(timeout=SECONDS) is True
+
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(come_and_go, [bench.connect(str(n)) for n in range(4)]))
+    assert bench.answered.qsize() == 4 * 500
