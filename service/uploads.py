@@ -27,7 +27,9 @@ def load_upload(body: bytes, parameters: Mapping[str, str]) -> tuple[dict[str, A
     if repeated:
         text = f"is given {len(fields.getlist(repeated[0]))} times; it must be given once"
         raise Invalid([FieldError(f"#/{repeated[0][:100]}", text)])
-    asked = load(PREDICT_FORM, fields.to_dict())
+    given = fields.to_dict()
+    # The commonest form, which marshmallow would find nothing wrong with.
+    asked = given if given.keys() == {"model"} else load(PREDICT_FORM, given)
     strange = [name for name in files if name != FILE_FIELD]
     if strange or not files:
         pointer = f"#/{strange[0][:100]}" if strange else f"#/{FILE_FIELD}"

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, current_app, request
 
 from nncore import __version__
 from service import bodies, codec
+from service.application import Whole
 from service.labels import STABLE
 from service.loading import Served
 from service.observe import SERVED
@@ -107,7 +108,7 @@ def infer(model: str, version: str = STABLE) -> Response:
         answer = _infer(served, watch)
     body, encoding = pack(answer.body, request.headers.get("Accept-Encoding", ""))
     binary = answer.header_length is not None
-    response = Response(body, content_type="application/octet-stream" if binary else "application/json")
+    response = Whole(body, content_type="application/octet-stream" if binary else "application/json")
     if binary:
         response.headers[HEADER_LENGTH] = str(answer.header_length)
     if encoding:
