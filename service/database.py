@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
@@ -53,7 +53,7 @@ def parse_url(text: str) -> URL:
     raise ValueError(MEANING)
 
 
-def reason(error: SQLAlchemyError) -> str:
+def reason(error: Exception) -> str:
     """Return on one line why a database does not answer, in its driver's words."""
     return " ".join(str(getattr(error, "orig", error)).split())
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database import Database
+from service.database import Database, reason
 from service.keys import FROM_SETTING, Key, Keys, hashed
 from service.scopes import ADMIN
 
@@ -93,7 +93,7 @@ class Keyring:
             except Exception as error:
                 # Whatever it is, a key that is revoked later must still be seen.
                 if well:
-                    logger.error("keys stay as they were, until the database answers: %s", error)
+                    logger.error("keys stay as they were, until the database answers: %s", reason(error))
                 well = False
 
     def _look(self) -> None:

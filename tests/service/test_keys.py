@@ -297,6 +297,9 @@ def test_known_keys_go_on_working_without_a_database_also_in_a_new_worker(
     os.kill(worker.pid, signal.SIGKILL)
     wait_for(lambda: [w.pid for w in service.workers()] not in ([], [worker.pid]), "new worker", service)
     assert (status(key), status(revoked)) == (200, 401)
+    said = f"keys stay as they were, until the database answers: {path} is not the file that was opened"
+    wait_for(lambda: said in service.log, "line that says so", service, seconds=5)
+    assert "SQL" not in service.log
 
     path.with_name("away").rename(path)
     nnserve("keys", "revoke", "good", folder=tmp_path, database_url=f"sqlite:///{path}")
