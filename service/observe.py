@@ -115,7 +115,12 @@ def text_line(environ: Environ, status: str, seconds: float, request_id: str) ->
     served = f" {model}/{version}" if model else ""
     by = f" by {environ[KEY]}" if KEY in environ else ""
     ids = _ids(request_id, environ[TRACE].trace_id if environ[TRACE] else "")
-    what = f"{environ['REQUEST_METHOD']} {_path(environ)} {status[:3]} {seconds * 1000:.2f} ms{served}{by}"
+    parts = ""
+    if metrics.INFERENCE in environ:
+        parsing, inference = environ[metrics.PARSING] * 1000, environ[metrics.INFERENCE] * 1000
+        parts = f" (parsing {parsing:.2f}, inference {inference:.2f})"
+    took = f"{seconds * 1000:.2f} ms{parts}"
+    what = f"{environ['REQUEST_METHOD']} {_path(environ)} {status[:3]} {took}{served}{by}"
     return f"{now} INFO [{ids}] {what}\n".encode()
 
 
