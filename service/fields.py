@@ -46,12 +46,14 @@ def pixels(value: list[Any]) -> np.ndarray[Any, Any] | None:
 
     By far the commonest large input, and three times as fast as through NumPy: 5 µs for 784 numbers.
     """
+    if not (value and type(value[0]) is list and value[0]):
+        return None
     try:
         rows = [bytes(row) for row in value if type(row) is list]
     except (TypeError, ValueError):
         return None
-    width = len(rows[0]) if rows else 0
-    if width == 0 or len(rows) != len(value) or any(len(row) != width for row in rows):
+    width = len(rows[0])
+    if len(rows) != len(value) or any(len(row) != width for row in rows):
         return None
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), width)
 
