@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from postgresql import Server
-from serving import DEADLINE, JSON, ROOT, Service, wait_for
+from serving import DEADLINE, JSON, ROOT, Service, faulty, wait_for
 from training import (
     ENDLESS,
     QUICK,
@@ -496,8 +496,9 @@ def test_a_job_waits_for_a_trainer_and_two_trainers_share_the_work(
     start: Callable[..., Service], tmp_path
 ) -> None:
     service = start(workers=1)
-    ids = [submit(service, "shared", recipe=SLOW | {"epochs": 150}) for _ in range(4)]
-    trainers = [Trainer(tmp_path, service.settings) for _ in range(2)]
+    recipe = SLOW | {"epochs": 150, "batch_size": 16}
+    ids = [submit(service, "shared", recipe=recipe) for _ in range(4)]
+    trainers = [Trainer(tmp_path, service.settings, faulty("pacing", tmp_path)) for _ in range(2)]
     try:
         ended = [wait_until(service, job_id, *ENDED) for job_id in ids]
     finally:
