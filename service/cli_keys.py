@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -85,9 +85,9 @@ def _opened() -> Iterator["Keys"]:
     from service.settings import SettingsError, read_settings
 
     try:
-        database = Database(parse_url(read_settings().database_url))
-        migrate(database)
-        yield Keys(database)
+        with closing(Database(parse_url(read_settings().database_url))) as database:
+            migrate(database)
+            yield Keys(database)
     except (SettingsError, Unusable, Problem) as error:
         raise Failure(str(error)) from None
     except DBAPIError as error:

@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from flask import Flask
 from postgresql import Server
 from serving import JSON, Answer, Service, free_port, nnserve, wait_for
 from training import post_job
 
+from service.cli import main
 from service.database import Database, parse_url
 from service.keyring import Keyring
 from service.keys import Keys
@@ -24,9 +26,16 @@ XOR = b'{"model": "xor", "inputs": [[0, 1]]}'
 EVERYWHERE = "0.0.0.0"
 
 
-def make_key(folder: Path, url: str, name: str, *options: str) -> str:
-    done = nnserve("keys", "create", name, *options, folder=folder, database_url=url)
-    assert (done.returncode, done.stderr) == (0, "")
+def keys_command(url: str, *arguments: str) -> Result:
+    """Run `nnserve keys` in this process; one of its own it has where keys are listed."""
+    done = CliRunner().invoke(main, ["keys", *arguments], env={"NNSERVE_DATABASE_URL": url})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def make_key(url: str, name: str, *options: str) -> str:
+    done = keys_command(url, "create", name, *options)
+    assert (done.exit_code, done.stderr) == (0, "")
     return done.stdout.strip()
 
 
@@ -39,7 +48,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service,
     """A service on all addresses with two workers, and a key for each scope."""
     folder = tmp_path_factory.mktemp("guarded")
     url = f"sqlite:///{folder}/nnserve.db"
-    keys = {scope: make_key(folder, url, f"the-{scope}-key", "--scope", scope) for scope in SCOPES}
+    keys = {scope: make_key(url, f"the-{scope}-key", "--scope", scope) for scope in SCOPES}
     service = Service(folder, workers=2, database_url=url, host=EVERYWHERE)
     yield service, keys
     service.stop()
@@ -145,8 +154,8 @@ def test_a_key_works_and_ends_in_all_workers_within_seconds(
 ) -> None:
     service, _ = guarded
     url = service.settings["database_url"]
-    revoked = make_key(tmp_path, url, "short-lived", "--scope", "predict")
-    expired = make_key(tmp_path, url, "brief", "--scope", "predict", "--expires", "1m")
+    revoked = make_key(url, "short-lived", "--scope", "predict")
+    expired = make_key(url, "brief", "--scope", "predict", "--expires", "1m")
 
     def answers() -> set[int]:
         # Over new connections, so that both workers are asked.
@@ -154,7 +163,7 @@ def test_a_key_works_and_ends_in_all_workers_within_seconds(
         return {service.ask("GET", "/models", headers=headers).status for headers in asked}
 
     wait_for(lambda: answers() == {200}, "keys in all workers", service, seconds=5)
-    assert nnserve("keys", "revoke", "short-lived", folder=tmp_path, database_url=url).returncode == 0
+    assert keys_command(url, "revoke", "short-lived").exit_code == 0
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         # Its minute is over.
         connection.execute("update api_keys set expires = expires - 61 where name = 'brief'")
@@ -190,12 +199,13 @@ def test_a_key_expires(database_url: str) -> None:
 
 def test_keys_are_listed_without_their_secrets(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nnserve.db"
-    key = make_key(tmp_path, url, "alice", "--scope", "train", "--scope", "predict", "--expires", "30d")
-    make_key(tmp_path, url, "root", "--admin")
+    options = ("--scope", "train", "--scope", "predict", "--expires", "30d")
+    key = nnserve("keys", "create", "alice", *options, folder=tmp_path, database_url=url).stdout.strip()
+    make_key(url, "root", "--admin")
     nnserve("keys", "revoke", "root", folder=tmp_path, database_url=url)
 
     listed = nnserve("keys", "list", folder=tmp_path, database_url=url).stdout
-    everything = nnserve("keys", "list", "--all", folder=tmp_path, database_url=url).stdout
+    everything = keys_command(url, "list", "--all").stdout
     assert listed.count("\n") == 1
     assert "\talice\tpredict,train\tmade 2" in listed
     assert "\tnever used\texpires 2" in listed
@@ -223,9 +233,9 @@ def test_a_wrong_call_of_keys_is_told_without_a_traceback(
     migrate(database)
     Keys(database).create("taken", (ADMIN,))
     database.close()
-    done = nnserve("keys", *arguments, folder=tmp_path, database_url=database.url)
+    done = keys_command(database.url.render_as_string(), *arguments)
 
-    assert done.returncode != 0
+    assert done.exit_code != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -262,10 +272,10 @@ def test_the_first_key_closes_a_service_that_was_open_and_its_end_does_not_open_
     url = service.settings["database_url"]
     assert service.ask("GET", "/models", headers={"Authorization": "Basic YTpi"}).status == 200
     assert service.ask("GET", "/models", headers=bearer("whatever")).status == 200
-    make_key(tmp_path, url, "first", "--admin")
+    make_key(url, "first", "--admin")
 
     wait_for(lambda: service.ask("GET", "/models").status == 401, "key", service, seconds=5)
-    nnserve("keys", "revoke", "first", folder=tmp_path, database_url=url)
+    keys_command(url, "revoke", "first")
     time.sleep(1.2)
     assert service.ask("GET", "/models").status == 401
 
@@ -285,8 +295,8 @@ def test_known_keys_go_on_working_without_a_database_also_in_a_new_worker(
 ) -> None:
     service = start(workers=1)
     path = Path(service.settings["database_url"].removeprefix("sqlite:///"))
-    key, revoked = (make_key(tmp_path, f"sqlite:///{path}", name, "--admin") for name in ("good", "bad"))
-    nnserve("keys", "revoke", "bad", folder=tmp_path, database_url=f"sqlite:///{path}")
+    key, revoked = (make_key(f"sqlite:///{path}", name, "--admin") for name in ("good", "bad"))
+    keys_command(f"sqlite:///{path}", "revoke", "bad")
 
     def status(sent: str) -> int:
         return service.ask("GET", "/models", headers=bearer(sent)).status
@@ -302,7 +312,7 @@ def test_known_keys_go_on_working_without_a_database_also_in_a_new_worker(
     assert "SQL" not in service.log
 
     path.with_name("away").rename(path)
-    nnserve("keys", "revoke", "good", folder=tmp_path, database_url=f"sqlite:///{path}")
+    keys_command(f"sqlite:///{path}", "revoke", "good")
     wait_for(lambda: status(key) == 401, "end of the key", service, seconds=5)
 
 
@@ -310,17 +320,17 @@ def test_keys_are_kept_in_postgresql_too(
     start: Callable[..., Service], postgresql: Server, tmp_path: Path
 ) -> None:
     url = postgresql.new_database()
-    key = make_key(tmp_path, url, "alice", "--scope", "predict")
+    key = make_key(url, "alice", "--scope", "predict")
     service = start(workers=1, database_url=url)
 
     assert service.ask("POST", "/predict", XOR, JSON | bearer(key)).status == 200
     assert service.ask("POST", "/predict", XOR, JSON).status == 401
 
     def listed() -> str:
-        return nnserve("keys", "list", folder=tmp_path, database_url=url).stdout
+        return keys_command(url, "list").stdout
 
     wait_for(lambda: "\tused 2" in listed(), "use of the key", service, seconds=5)
-    nnserve("keys", "revoke", "alice", folder=tmp_path, database_url=url)
+    keys_command(url, "revoke", "alice")
     wait_for(
         lambda: service.ask("POST", "/predict", XOR, JSON | bearer(key)).status == 401,
         "end",
