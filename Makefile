@@ -8,7 +8,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.venv/cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench bench-peers nightly kills examples
+.PHONY: help serve test clients lint format bench bench-peers nightly kills examples
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ serve: .venv/serve ## Serve and train models on 127.0.0.1:8000 (another port: ma
 
 test: .venv/develop ## Run the tests (some of them: make test ARGS="tests/nncore -k dense")
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS)
+
+CLIENTS := kserve mlserver
+clients: $(CLIENTS:%=var/clients/%/installed) ## Install KServe's and MLServer's clients into var/clients, for the tests
 
 lint: .venv/develop ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -76,8 +79,16 @@ var/peers/nnserve/installed: pyproject.toml constraints.txt | .venv/develop
 	@$(BIN)/pip --python var/peers/nnserve/.venv/bin/python install --quiet --editable '.[fast]'
 	@touch $@
 
+define install_apart
+@echo "Installing $* into $(@D) …"
+@$(PYTHON) -m venv --clear --without-pip $(@D)/.venv
+@PIP_CONSTRAINT= $(BIN)/pip --python $(@D)/.venv/bin/python install --quiet $(1) -r $<
+@touch $@
+endef
+
 var/peers/%/installed: bench/peers/%.txt | .venv/develop
-	@echo "Installing $* into var/peers/$* …"
-	@$(PYTHON) -m venv --clear --without-pip var/peers/$*/.venv
-	@PIP_CONSTRAINT= $(BIN)/pip --python var/peers/$*/.venv/bin/python install --quiet -r $<
-	@touch $@
+	$(call install_apart)
+
+# So has each client whose pins do not go together with ours. Not compiled: they import a fraction of what they bring.
+var/clients/%/installed: tests/service/clients/%.txt | .venv/develop
+	$(call install_apart,--no-compile)

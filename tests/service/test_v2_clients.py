@@ -142,7 +142,7 @@ def test_an_answer_is_packed_only_for_who_asks_for_that_alone(service):
 
 
 def test_what_kserves_client_sends_is_answered(service):
-    # As kserve 0.21's InferenceRESTClient sent it; the package with all that it needs takes 450 MB.
+    # As kserve 0.21's InferenceRESTClient sent it; test_installed_clients.py runs it where it is installed.
     head = (
         b'{"id":"abc","model_name":"xor","inputs":[{"name":"input","shape":[2,2],"datatype":"FP32",'
         b'"parameters":{"binary_data_size":16}}],"outputs":[{"name":"label","parameters":{"binary_data":true}},'
