@@ -511,26 +511,26 @@ def test_evaluate_measures_a_regression_by_its_squares(tmp_path, capsys):
     assert float(said[2]) == pytest.approx(figures["r2"], abs=1e-5)
 
 
-def test_inspect_shows_a_card_to_read_or_as_json(home):
-    done = nncore("inspect", "models/xor", folder=home)
-    assert done.returncode == 0
-    assert "output      binary: 0, 1" in done.stdout.splitlines()
-    done = nncore("inspect", "models/xor/1", "--json", folder=home)
-    card = json.loads(done.stdout)
+def test_inspect_shows_a_card_to_read_or_as_json(at_home, capsys):
+    assert main(["inspect", "models/xor"]) == 0
+    assert "output      binary: 0, 1" in capsys.readouterr().out.splitlines()
+    assert main(["inspect", "models/xor/1", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
     assert card["format"] == 1
     assert card["output"] == {"kind": "binary", "labels": ["0", "1"]}
 
 
-def test_predict_answers_one_line_for_each_input(home):
-    done = nncore("predict", "models/xor", "[[0, 1], [1, 1]]", folder=home)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+def test_predict_answers_one_line_for_each_input(at_home, capsys):
+    assert main(["predict", "models/xor", "[[0, 1], [1, 1]]"]) == 0
+    said = capsys.readouterr().out
+    answers = [json.loads(line) for line in said.splitlines()]
     assert [answer["label"] for answer in answers] == ["1", "0"]
     assert min(answer["confidence"] for answer in answers) > 0.99
     for arguments in (["-"], []):
         piped = nncore(
-            "predict", f"models/xor/1/{MODEL_FILE}", *arguments, folder=home, input="[[0, 1], [1, 1]]"
+            "predict", f"models/xor/1/{MODEL_FILE}", *arguments, folder=at_home, input="[[0, 1], [1, 1]]"
         )
-        assert piped.stdout == done.stdout
+        assert piped.stdout == said
 
 
 def test_predict_takes_plain_numbers_for_a_single_column(at_home, capsys):

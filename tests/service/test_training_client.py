@@ -108,20 +108,20 @@ def test_a_health_check_tells_whether_the_web_service_answers(up: Service, tmp_p
 
 
 def test_a_health_check_tells_whether_a_trainer_shows_life(
-    start: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = start(workers=1)
+    settings = {"model_store": tmp_path / "store", "database_url": f"sqlite:///{tmp_path}/nnserve.db"}
 
     def check(fault: str = "") -> subprocess.CompletedProcess[str]:
         with monkeypatch.context() as here:
             for name, value in faulty(fault, tmp_path).items():
                 here.setenv(name, value)
-            return nnserve("health", "trainer", folder=tmp_path, **service.settings)
+            return nnserve("health", "trainer", folder=tmp_path, **settings)
 
     # Where nobody is, a busy one need not be waited for.
     assert check("impatience").returncode == 1
 
-    trainer = Trainer(tmp_path, service.settings)
+    trainer = Trainer(tmp_path, settings)
     assert check().returncode == 0
 
     trainer.stop()
