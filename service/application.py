@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import Map, MapAdapter, Rule
+from werkzeug.wsgi import get_host
 
 _NO_SESSION = NullSession()
 # Addresses of which it is remembered which view they lead to.
@@ -35,11 +36,14 @@ class _Rules(Map):
 class _Adapter(MapAdapter):
     map: _Rules
 
-    def match(self, *args: Any, **kwargs: Any) -> Any:
+    def match(self, *args: Any, return_rule: bool = False, **kwargs: Any) -> Any:
+        if args or kwargs or not return_rule:
+            # Another question than where the request leads: which methods its address takes, for example.
+            return super().match(*args, return_rule=return_rule, **kwargs)
         asked = self.default_method, self.path_info
         found = self.map.matches.get(asked)
         if found is None:
-            found = super().match(*args, **kwargs)
+            found = super().match(return_rule=True)
             if len(self.map.matches) >= _MOST_REMEMBERED:
                 self.map.matches.clear()
             self.map.matches[asked] = found
@@ -62,7 +66,7 @@ class Application(Flask):
             return None
         return _Adapter(
             self.url_map,
-            server_name=request.environ.get("HTTP_HOST") or "localhost",
+            server_name=request.environ.get("HTTP_HOST") or get_host(request.environ),
             script_name=f"{request.root_path}/",
             subdomain="",
             url_scheme=request.scheme,

@@ -101,12 +101,30 @@ def test_an_origin_is_our_own_where_it_is_the_targets(service: Service) -> None:
 
 
 def test_a_request_without_a_host_comes_from_no_page(service: Service) -> None:
+    assert ask_without_host(service, "/models").status == 200
+
+
+def test_a_request_without_a_host_is_led_to_where_the_service_listens(service: Service) -> None:
+    answer = ask_without_host(service, "/models//xor")
+
+    assert answer.getheader("Location") == f"http://127.0.0.1:{service.port}/models/xor"
+
+
+def ask_without_host(service: Service, path: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
     connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
-    connection.putrequest("GET", "/models", skip_host=True)
+    connection.putrequest("GET", path, skip_host=True)
     connection.endheaders()
-    assert connection.getresponse().status == 200
+    answer = connection.getresponse()
     connection.close()
+    return answer
+
+
+def test_an_address_tells_which_methods_it_takes(service: Service) -> None:
+    # Several times: what an address led to is remembered.
+    for _ in range(2 * len(service.workers())):
+        allowed = service.ask("OPTIONS", "/models/xor").headers["allow"]
+        assert set(allowed.split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_names_of_the_setting_are_ours_too(proxied: Service) -> None:
