@@ -14,6 +14,8 @@ from werkzeug.wsgi import get_host
 _NO_SESSION = NullSession()
 # Addresses of which it is remembered which view they lead to.
 _MOST_REMEMBERED = 500
+# How Flask asks where a request leads.
+_WHERE_TO = {"return_rule": True}
 Match = tuple[Rule, dict[str, Any]]
 
 
@@ -36,14 +38,14 @@ class _Rules(Map):
 class _Adapter(MapAdapter):
     map: _Rules
 
-    def match(self, *args: Any, return_rule: bool = False, **kwargs: Any) -> Any:
-        if args or kwargs or not return_rule:
-            # Another question than where the request leads: which methods its address takes, for example.
-            return super().match(*args, return_rule=return_rule, **kwargs)
+    def match(self, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs != _WHERE_TO:
+            # Another question: which methods the address takes, for example.
+            return super().match(*args, **kwargs)
         asked = self.default_method, self.path_info
         found = self.map.matches.get(asked)
         if found is None:
-            found = super().match(return_rule=True)
+            found = super().match(*args, **kwargs)
             if len(self.map.matches) >= _MOST_REMEMBERED:
                 self.map.matches.clear()
             self.map.matches[asked] = found
