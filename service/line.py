@@ -10,6 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 # Seconds for which the line waits for a next request, before its connections go back to where they came from.
@@ -102,7 +103,8 @@ class Line:
                 ours = self._leader is me
                 if ours:
                     self._at = None
-                    if result is not True:
+                    # Closed while it was answered, its descriptor may be a new connection's already.
+                    if result is not True and self._conns.get(descriptor) is conn:
                         self._forget(descriptor)
             if result is not True or not ours:
                 self._give_back(conn, result)
@@ -114,14 +116,16 @@ class Line:
         if not all_of_them and now - self._swept < SWEEP_SECONDS:
             return
         with self._lock:
-            if self._leader is not me or (all_of_them and self._poll.poll(0)):
+            asking = {descriptor for descriptor, _ in self._poll.poll(0)}
+            if self._leader is not me or (all_of_them and asking):
                 # Somebody has asked just now, who may have been added just now.
                 return
             self._swept = now
+            # Where many ask at once, one who has asked may not have been answered for as long.
             quiet = [
                 (descriptor, conn)
                 for descriptor, conn in self._conns.items()
-                if all_of_them or now - self._heard[descriptor] > SWEEP_SECONDS
+                if all_of_them or (now - self._heard[descriptor] > SWEEP_SECONDS and descriptor not in asking)
             ]
             for descriptor, _ in quiet:
                 self._forget(descriptor)
@@ -131,5 +135,7 @@ class Line:
             self._give_back(conn, True)
 
     def _forget(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
         del self._conns[descriptor], self._heard[descriptor]
+        # Of one that was closed while it was answered the kernel has forgotten it already.
+        with suppress(OSError):
+            self._poll.unregister(descriptor)

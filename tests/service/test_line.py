@@ -1,5 +1,6 @@
 """The line: requests that are there are answered by one thread at a time, and none holds up the rest."""
 
+import os
 import queue
 import socket
 import threading
@@ -147,6 +148,54 @@ def test_who_is_quiet_goes_back_though_others_are_not(bench: Bench, monkeypatch:
         bench.answered.get(timeout=SECONDS)
     assert bench.returned.get(timeout=SECONDS) == ("quiet", True)
     assert bench.line.moves
+
+
+def test_who_waits_for_an_answer_is_not_taken_for_quiet_however_many_come_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "SWEEP_SECONDS", 0)
+    before, after = bench.connect("before"), bench.connect("after")
+
+    def answer(conn: Conn) -> bool:
+        if conn is before and len(bench.conns) == 2:
+            bench.connect("added")
+            after.ask()
+            bench.line.add(after)
+        return True
+
+    bench.answer = answer
+    before.ask()
+    bench.line.add(before)
+    # Whoever goes back has been answered.
+    assert bench.returned.get(timeout=SECONDS) == ("before", True)
+    assert bench.returned.get(timeout=SECONDS) == ("after", True)
+    assert [bench.answered.get_nowait()[0] for _ in range(2)] == ["before", "after"]
+
+
+def test_a_connection_that_is_closed_while_it_is_answered_goes_back_and_the_line_goes_on(
+    bench: Bench,
+) -> None:
+    late = bench.connect("late")
+
+    def answer(conn: Conn) -> bool:
+        if conn.name != "closed":
+            return True
+        descriptor = conn.sock.fileno()
+        conn.sock.close()
+        # Its descriptor is the next connection's at once.
+        os.dup2(late.sock.detach(), descriptor)
+        late.sock = socket.socket(fileno=descriptor)
+        late.ask()
+        bench.line.add(late)
+        return False
+
+    bench.answer = answer
+    other, closed = bench.connect("other"), bench.connect("closed")
+    for conn in (other, closed):
+        conn.ask()
+        bench.line.add(conn)
+    assert bench.returned.get(timeout=SECONDS) == ("closed", False)
+    assert {bench.answered.get(timeout=SECONDS)[0] for _ in range(3)} == {"other", "closed", "late"}
 
 
 def test_a_fault_costs_its_own_connection_and_not_the_line(bench: Bench) -> None:
