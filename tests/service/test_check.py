@@ -1,6 +1,8 @@
 """`nnserve check`: a line for each thing, what is wrong and what would be right, and never a traceback."""
 
+import contextlib
 import json
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,21 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from postgresql import Server
 from serving import ROOT, SHIPPED, Service, free_port, nnserve
 
+from service.cli import main
 from service.database import Database, parse_url
 from service.schema import migrate
 
 
 def check(folder: Path, **settings: Any) -> tuple[int, dict[str, tuple[bool, str]]]:
-    """Return the exit status, and what is said about each thing."""
+    """Run `nnserve check` in this process; return the exit status, and what is said about each thing."""
     settings = {"port": free_port()} | settings
-    done = nnserve("check", "--json", folder=folder, **settings)
+    variables = {f"NNSERVE_{name.upper()}": str(value) for name, value in settings.items()}
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(main, ["check", "--json"], env=variables)
+    # The command is silent in its log, and would be to the end of its process.
+    logging.disable(logging.NOTSET)
     assert done.stderr == ""
     document = json.loads(done.stdout)
-    assert document["ok"] == (done.returncode == 0) == all(one["ok"] for one in document["checks"])
-    return done.returncode, {one["about"]: (one["ok"], one["detail"]) for one in document["checks"]}
+    assert document["ok"] == (done.exit_code == 0) == all(one["ok"] for one in document["checks"])
+    return done.exit_code, {one["about"]: (one["ok"], one["detail"]) for one in document["checks"]}
 
 
 def test_before_the_first_start_all_is_well_and_nothing_is_made(tmp_path: Path) -> None:

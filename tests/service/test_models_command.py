@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from candidates import BEST, FAIR, GOOD, damaged, exam
+from commands import runner
 from serving import ROOT, Service, free_port, nnserve, wait_for
 
 from nncore.publishing import MODEL_FILE, VERSION_FILE
@@ -145,11 +146,16 @@ class TestFromAShell:
         ],
     )
     def test_a_refusal_is_one_line(
-        self, service: Service, folder: Path, arguments: list[str], said: str
+        self,
+        service: Service,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str],
+        said: str,
     ) -> None:
-        done = nnserve("models", *arguments, "--url", service.url, folder=folder)
+        done = runner(service.url, folder, monkeypatch)("models", *arguments)
 
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert done.stderr.startswith("nnserve: ")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
@@ -171,10 +177,12 @@ class TestFromAShell:
             ["sing"],
         ],
     )
-    def test_a_wrong_call_says_where_help_is(self, folder: Path, arguments: list[str]) -> None:
-        done = nnserve("models", *arguments, folder=folder)
+    def test_a_wrong_call_says_where_help_is(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    ) -> None:
+        done = runner("http://127.0.0.1:1", folder, monkeypatch)("models", *arguments, prog_name="nnserve")
 
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert "(try 'nnserve models " in done.stderr
 
 
