@@ -117,6 +117,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         result = super().handle(conn)
         return result if conn.sock.flush() else False
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request, and keep its connection unless others wait for one.
+
+        gunicorn counts those only on which nobody asks.
+        """
+        if self.nr_conns >= self.max_keepalived:
+            req.force_close()
+        return super().handle_request(req, conn)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for events, no longer than it takes to see that the line does not move."""
         super().wait_for_and_dispatch_events(min(timeout, PATIENCE_SECONDS) if self._line.moves else timeout)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
 from serving import DEADLINE, Service
 
 from service.pressure import SPARE_THREADS
@@ -87,6 +88,23 @@ def test_more_clients_than_threads_are_answered_one_after_the_other(start: Calla
             for client in clients:
                 client.sendall(REQUEST)
             assert all(b" 200 OK" in client.recv(1 << 16) for client in clients)
+
+
+def test_those_who_ask_all_the_time_keep_no_connection_from_others(
+    start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--worker-connections 12")
+    service = start(workers=1, threads=2, streams=1)
+    with ExitStack() as opened:
+        asking = [opened.enter_context(connect(service)) for _ in range(12)]
+        waiting = opened.enter_context(connect(service))
+        for connection in (*asking, waiting):
+            connection.sendall(REQUEST)
+        for connection in asking:
+            if b"Connection: close" in connection.recv(1 << 16):
+                connection.close()
+        assert any(connection.fileno() < 0 for connection in asking)
+        assert b" 200 OK" in waiting.recv(1 << 16)
 
 
 def test_a_request_of_which_a_part_comes_behind_another_is_answered_too(service: Service) -> None:
