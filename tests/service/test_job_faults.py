@@ -59,11 +59,11 @@ def web(lasting: Service) -> Iterator[Service]:
 
 @pytest.fixture
 def train(web: Service, tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
-    """Start trainers for the service: `train(fault="crash_in_training", lease_seconds=1)`."""
+    """Start trainers for the service: `train(fault="crash_in_training", alone=True, lease_seconds=1)`."""
     started: list[Trainer] = []
 
-    def train(fault: str = "", **settings: Any) -> Trainer:
-        started.append(Trainer(tmp_path, web.settings | settings, faulty(fault, tmp_path)))
+    def train(fault: str = "", alone: bool = False, **settings: Any) -> Trainer:
+        started.append(Trainer(tmp_path, web.settings | settings, faulty(fault, tmp_path), alone=alone))
         return started[-1]
 
     yield train
@@ -150,7 +150,7 @@ def test_a_web_service_that_is_killed_before_it_sends_a_job_loses_none(
         post_job(service, recipe=QUICK, key="once")
     monkeypatch.undo()
     wait_for(lambda: service.ask("GET", "/readyz").status == 200, "another worker", service)
-    trainer = Trainer(tmp_path, service.settings)
+    trainer = Trainer(tmp_path, service.settings, alone=True)
     try:
         jobs = service.ask("GET", "/train").json["jobs"]
         assert len(jobs) == 1
@@ -180,7 +180,7 @@ def test_a_web_service_told_to_stop_leaves_the_job_running(
     start: Callable[..., Service], tmp_path: Path
 ) -> None:
     web = start(**SETTINGS)
-    trainer = Trainer(tmp_path, web.settings, faulty("pacing", tmp_path))
+    trainer = Trainer(tmp_path, web.settings, faulty("pacing", tmp_path), alone=True)
     try:
         job_id = submit(web, recipe=PACED)
         wait_for_epoch(web, job_id, 5)
@@ -196,7 +196,7 @@ def test_a_web_service_told_to_stop_leaves_the_job_running(
 
 
 def test_two_trainers_and_one_job(web: Service, train) -> None:
-    train(), train()
+    train(alone=True), train(alone=True)
     ids = [submit(web, "of-two", recipe=QUICK) for _ in range(10)]
 
     for job_id in ids:
@@ -235,7 +235,7 @@ def test_an_attempt_killed_between_rename_and_commit_leaves_one_version(web: Ser
 
 
 def test_a_recipe_that_crashes_every_time_ends_as_failed(web: Service, train) -> None:
-    trainer = train(fault="crash_in_training", max_attempts=2)
+    trainer = train(fault="crash_in_training", alone=True, max_attempts=2)
     job_id = submit(web, recipe=QUICK)
 
     ended = wait_until(web, job_id, *ENDED)
@@ -310,7 +310,7 @@ def test_a_trainer_whose_run_never_looks_up_still_stops(web: Service, train) -> 
 def test_a_job_cancelled_between_its_publishing_and_its_end_leaves_no_version(
     web: Service, train, tmp_path: Path
 ) -> None:
-    trainer = train(fault="pause_after_placing")
+    trainer = train(fault="pause_after_placing", alone=True)
     job_id = submit(web, "withdrawn", recipe=QUICK)
     wait_for((tmp_path / "mark").exists, "published version", web)
 
@@ -324,7 +324,7 @@ def test_a_job_cancelled_between_its_publishing_and_its_end_leaves_no_version(
 
 
 def test_a_database_file_that_is_moved_away_is_said_and_put_back_nothing_is_lost(web: Service, train) -> None:
-    train()
+    train(alone=True)
     wait_until(web, submit(web, recipe=QUICK), *ENDED)
     path = Path(web.settings["database_url"].removeprefix("sqlite:///"))
     elsewhere = path.with_suffix(".away")
@@ -339,7 +339,7 @@ def test_a_database_file_that_is_moved_away_is_said_and_put_back_nothing_is_lost
 
 
 def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -> None:
-    train(fault="pacing jumping_clock"), train(fault="pacing jumping_clock")
+    train("pacing jumping_clock", alone=True), train("pacing jumping_clock", alone=True)
     job_id = submit(web, recipe=PACED)
 
     check_unbroken(web, job_id, PACED)
@@ -347,7 +347,7 @@ def test_a_clock_that_jumps_takes_no_job_from_its_trainer(web: Service, train) -
 
 
 def test_a_database_that_is_locked_for_ten_seconds_loses_nothing(web: Service, train) -> None:
-    train(fault="pacing")
+    train(fault="pacing", alone=True)
     running = submit(web, recipe=PACED)
     wait_for_epoch(web, running, 20)
     path = web.settings["database_url"].removeprefix("sqlite:///")
@@ -376,7 +376,7 @@ def test_a_postgresql_that_crashes_and_comes_back_loses_nothing(
 ) -> None:
     server = start_server()
     service = start(**SETTINGS, database_url=server.new_database())
-    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
+    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path), alone=True)
     try:
         running, waiting = submit(service, recipe=PACED), submit(service, recipe=QUICK)
         wait_for_epoch(service, running, 20)
@@ -421,7 +421,7 @@ def test_a_full_disk_costs_checkpoints_and_no_job(
     start: Callable[..., Service], small_disk: Path, tmp_path: Path
 ) -> None:
     service = start(**SETTINGS, model_store=small_disk)
-    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path))
+    trainer = Trainer(tmp_path, service.settings, faulty("pacing", tmp_path), alone=True)
     try:
         job_id = submit(service, recipe=PACED)
         wait_for_epoch(service, job_id, 10)
@@ -443,7 +443,7 @@ def test_a_disk_that_is_full_when_a_version_is_published_fails_the_job_until_it_
     service = start(workers=1, model_store=small_disk, lease_seconds=1, max_attempts=2)
     before = versions_on_disk(service, "line")
     ballast = fill(small_disk)
-    trainer = Trainer(tmp_path, service.settings)
+    trainer = Trainer(tmp_path, service.settings, alone=True)
     try:
         job_id = submit(service, recipe=QUICK)
         ended = wait_until(service, job_id, *ENDED)

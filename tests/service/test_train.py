@@ -503,7 +503,7 @@ def test_a_job_waits_for_a_trainer_and_two_trainers_share_the_work(
     service = start(workers=1)
     recipe = SLOW | {"epochs": 150, "batch_size": 16}
     ids = [submit(service, "shared", recipe=recipe) for _ in range(4)]
-    trainers = [Trainer(tmp_path, service.settings, faulty("pacing", tmp_path)) for _ in range(2)]
+    trainers = [Trainer(tmp_path, service.settings, faulty("pacing", tmp_path), alone=True) for _ in range(2)]
     try:
         ended = [wait_until(service, job_id, *ENDED) for job_id in ids]
     finally:

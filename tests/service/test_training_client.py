@@ -83,7 +83,7 @@ def test_events_go_on_where_the_service_was_killed(
 ) -> None:
     """The worker that streams is killed; the client takes the stream up from another, and misses nothing."""
     service = start(workers=1)
-    trainer = Trainer(tmp_path, service.settings)
+    trainer = Trainer(tmp_path, service.settings, alone=True)
     try:
         with Client(service.url) as client:
             job = client.train("line", QUICK | {"epochs": 200})
