@@ -3,7 +3,7 @@
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -108,27 +108,35 @@ def test_ctrl_c_stops_cleanly(start: Callable[..., Service], load: bool) -> None
     assert "Error" not in service.log
 
 
-def test_a_client_that_leaves_its_connection_open_holds_nobody_up(start: Callable[..., Service]) -> None:
-    service = start(workers=1)
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One worker, which everybody meets; it is not stopped before the end."""
+    service = Service(tmp_path_factory.mktemp("lasting"), workers=1, threads=4)
+    yield service
+    service.stop()
+    print(service.log)
+
+
+def test_a_client_that_leaves_its_connection_open_holds_nobody_up(lasting: Service) -> None:
     request = HEAD.replace(b"Host: localhost", b"Host: localhost\r\nConnection: close") + XOR
-    with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE) as connection:
+    with socket.create_connection(("127.0.0.1", lasting.port), timeout=DEADLINE) as connection:
         connection.sendall(request)
         assert answer_on(connection).startswith(b"HTTP/1.1 200 ")
 
         # Only now does the service wait for the other end to be closed.
-        assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
+        assert lasting.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
-def test_clients_that_send_slowly_hold_nobody_up(start: Callable[..., Service]) -> None:
-    service = start(workers=1, threads=4)
+def test_clients_that_send_slowly_hold_nobody_up(lasting: Service) -> None:
+    wait_for(lambda: held(lasting) == 0, "end of all connections", lasting)
     with ExitStack() as opened:
         for _ in range(3):
-            address = ("127.0.0.1", service.port)
+            address = ("127.0.0.1", lasting.port)
             slow = opened.enter_context(socket.create_connection(address, timeout=DEADLINE))
             slow.sendall(HEAD + XOR[:10])
-        wait_for(lambda: held(service) == 3, "slow connections", service)
+        wait_for(lambda: held(lasting) == 3, "slow connections", lasting)
 
-        assert service.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
+        assert lasting.predict(model="xor", inputs=[[0, 1]]).seconds < 0.5
 
 
 def test_clients_that_fall_silent_in_a_request_are_given_up(
