@@ -11,6 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import gunicorn.http.wsgi
 
+from service.descriptors import make_room
 from service.memory import keep_little
 from service.pressure import SPARE_THREADS
 from service.settings import SettingsError, read_settings
@@ -29,6 +30,7 @@ workers = settings.workers
 # A stream of events holds a thread as long as it lasts: predictions must not have to wait for it, and health
 # not for either.
 threads = settings.threads + settings.streams + SPARE_THREADS
+worker_connections = make_room()
 # The models are loaded once, before the fork, and shared by the workers.
 preload_app = True
 graceful_timeout = settings.graceful_timeout

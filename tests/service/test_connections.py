@@ -1,8 +1,11 @@
 """Kept connections: requests that follow closely, and answers in one piece."""
 
 import http.client
+import resource
 import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -105,6 +108,29 @@ def test_those_who_ask_all_the_time_keep_no_connection_from_others(
                 connection.close()
         assert any(connection.fileno() < 0 for connection in asking)
         assert b" 200 OK" in waiting.recv(1 << 16)
+
+
+def test_more_clients_than_a_process_may_usually_open_files_are_answered(
+    start: Callable[..., Service],
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        service = start(workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as opened:
+        clients = [opened.enter_context(connect(service)) for _ in range(70)]
+        assert all(b" 200 OK" in ask(client) for client in clients)
+
+
+def test_where_few_files_may_be_opened_there_are_fewer_connections() -> None:
+    program = (
+        "from resource import RLIMIT_NOFILE, getrlimit, setrlimit; setrlimit(RLIMIT_NOFILE, (300, 500));"
+        "from service.descriptors import make_room; print(make_room(), getrlimit(RLIMIT_NOFILE))"
+    )
+    told = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert told == "300 (500, 500)\n"
 
 
 def test_a_request_of_which_a_part_comes_behind_another_is_answered_too(service: Service) -> None:
