@@ -121,6 +121,7 @@ SERVICE = [
     "service.scopes",
     "service.settings",
     "service.port",
+    "service.descriptors",
     "service.memory",
     "service.stopping",
     "service.connection",
