@@ -113,15 +113,18 @@ class Arrived(Enum):
     ALL = auto()
 
 
-def arrived(connection: socket.socket) -> Arrived:
+def arrived(connection: socket.socket, read: bytes = b"") -> Arrived:
     """Tell how much of a request has come; an end, and whatever else needs no waiting, is all of it.
 
-    Of a head that goes on and on gunicorn reads some 800 KB before it refuses it, however slowly they come.
+    `read` is what has been read of it already, behind the request before. Of a head that goes on and on
+    gunicorn reads some 800 KB before it refuses it, however slowly they come.
     """
     try:
-        come = socket.socket.recv(connection, MOST_AHEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        come = read + socket.socket.recv(connection, MOST_AHEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return Arrived.LITTLE
+        if not read:
+            return Arrived.LITTLE
+        come = read
     except OSError:
         return Arrived.ALL
     end = come.find(b"\r\n\r\n")

@@ -101,8 +101,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Any) -> None:
         """Have a request answered: in line if it is there, else by a thread that may wait for it."""
-        come = arrived(conn.sock)
-        if come is Arrived.ALL and isinstance(conn.sock, Connection):
+        read = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+        come = arrived(conn.sock, read)
+        # What has been read nobody in line would hear of.
+        if come is Arrived.ALL and not read and isinstance(conn.sock, Connection):
             self._line.add(conn)
             return
         pool = self._slow if come is Arrived.LITTLE else self.tpool
