@@ -32,7 +32,7 @@ class Connection(socket.socket):
 
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
-        self._deadline, self._hurried = 0.0, False
+        self._deadline, self._hurried, self._ended = 0.0, False, False
         self._head = b""
         self._allow_silence(SILENCE_SECONDS, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
 
@@ -50,13 +50,14 @@ class Connection(socket.socket):
 
     def recv(self, *how: int) -> bytes:
         """Return what has come; after a silence, or too long a time, nothing, as from one who has gone."""
-        if time.monotonic() > self._deadline:
-            return b""
         try:
-            come = super().recv(*how)
+            come = super().recv(*how) if time.monotonic() <= self._deadline else b""
         except BlockingIOError:
-            return b""
-        if not self._hurried:
+            come = b""
+        if not come:
+            # What comes later, of the same body, is no next request.
+            self._ended = True
+        elif not self._hurried:
             self._deadline += len(come) / BYTES_A_SECOND
         return come
 
@@ -84,14 +85,14 @@ class Connection(socket.socket):
         self._send_all(data, *flags)
 
     def flush(self) -> bool:
-        """Send a head that nothing has followed; tell whether the client may still be there."""
+        """Send a head that nothing has followed; tell whether the client may still be there, and ask more."""
         head, self._head = self._head, b""
         try:
             if head:
                 self._send_all(head)
         except OSError:
             return False
-        return True
+        return not self._ended
 
     def _send_all(self, data: bytes, *flags: int) -> None:
         try:

@@ -181,6 +181,18 @@ def test_callers_who_are_turned_away_keep_nobody_out_with_bodies_that_never_come
         assert open_to_all.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
+def test_what_comes_of_a_body_after_it_was_given_up_is_no_request(narrow: Service) -> None:
+    body = b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with open_connections(narrow, head) as [connection]:
+        answers = connection.recv(12)
+        connection.sendall(body)
+        while piece := connection.recv(1 << 16):
+            answers += piece
+    assert answers.startswith(b"HTTP/1.1 404")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_refused_client_that_sent_its_body_may_use_its_connection_again(narrow: Service) -> None:
     with filled(narrow, 1) as [held]:
         kept = http.client.HTTPConnection("127.0.0.1", narrow.port, timeout=DEADLINE)
