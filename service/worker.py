@@ -156,10 +156,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Tell whether the connection can be used again, the whole request having been read.
 
-        gunicorn reads on in any case, with time limits set and lifted, and once more before the next request.
+        gunicorn reads on in any case, with time limits set and lifted, and once more before the next request;
+        and for seconds, with a thread that is counted as free.
         """
         body = conn.parser.mesg.body
         is_read = keepalive and not body.failed and getattr(body.reader, "length", None) == 0
+        if keepalive and not is_read:
+            conn.sock.hurry()
         if is_read or super()._keepalive_after(conn, keepalive):
             conn.parser.mesg = None
             return True

@@ -181,6 +181,16 @@ def test_callers_who_are_turned_away_keep_nobody_out_with_bodies_that_never_come
         assert open_to_all.predict(model="xor", inputs=[[0, 1]]).status == 200
 
 
+def test_bodies_that_nobody_asked_for_and_that_never_come_hold_nobody_up(narrow: Service) -> None:
+    head = HEAD.replace(b"POST /predict", b"GET /models")
+    with open_connections(narrow, *[head + XOR[:5]] * 20):
+        began = time.monotonic()
+        assert narrow.ask("GET", "/healthz").status == 200
+        assert narrow.predict(model="xor", inputs=[[0, 1]]).status == 200
+        # A moment for each of twenty, and not the seconds of a silence.
+        assert time.monotonic() - began < 1.5
+
+
 def test_what_comes_of_a_body_after_it_was_given_up_is_no_request(narrow: Service) -> None:
     body = b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
