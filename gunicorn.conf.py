@@ -43,6 +43,8 @@ forwarded_allow_ips = "*"
 loglevel = settings.log_level.lower()
 # One line a request comes from the application, with the request's id.
 accesslog = None
+# Its own lines go the way of all others: with a handler of its own each would be there twice after a reload.
+errorlog = None
 control_socket_disable = True
 # The kernel's own sending would wait without end for a client that takes no more of a model file.
 sendfile = False

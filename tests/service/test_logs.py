@@ -175,3 +175,13 @@ def test_a_log_that_nobody_reads_any_more_keeps_no_answer_back(tmp_path: Path) -
                 assert requests.get(url + path, timeout=5).headers["X-Request-ID"]
         finally:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_after_a_reload_each_line_is_still_there_once(start: Callable[..., Service]) -> None:
+    service = start(workers=1)
+    [old] = service.workers()
+
+    service.signal(signal.SIGHUP)
+    wait_for(lambda: old.pid not in {worker.pid for worker in service.workers()}, "a new worker", service)
+
+    assert len(lines_with(service, "Booting worker with pid")) == 2
