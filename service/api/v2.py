@@ -136,10 +136,12 @@ def _body(settings: Settings) -> tuple[bytes, int | None]:
     if sent is not None and not re.fullmatch(r"[0-9]{1,12}", sent):
         raise BadBody(f"{HEADER_LENGTH} must be a whole number: the bytes of JSON before the tensors.")
     length = None if sent is None else int(sent)
-    if length is not None and length > settings.max_body:
-        raise TooLarge(f"The JSON before the tensors may have at most {settings.max_body:,} bytes.")
     most = settings.max_body if length is None else max(settings.max_body, settings.max_upload)
-    return unpack(bodies.read_as_sent(most), request.headers.get("Content-Encoding", ""), most), length
+    body = unpack(bodies.read_as_sent(most), request.headers.get("Content-Encoding", ""), most)
+    # One that is longer than the body is not too large but wrong.
+    if length is not None and settings.max_body < length <= len(body):
+        raise TooLarge(f"The JSON before the tensors may have at most {settings.max_body:,} bytes.")
+    return body, length
 
 
 def _served(model: str, version: str) -> Served:

@@ -134,7 +134,8 @@ def test_a_header_length_that_is_no_number_is_refused(service, length):
 
 
 @pytest.mark.parametrize(
-    ("length", "says"), [("9999", "and the body has"), ("0", "not JSON"), ("9", "not JSON")]
+    ("length", "says"),
+    [("9999", "and the body has"), ("99999999", "and the body has"), ("0", "not JSON"), ("9", "not JSON")],
 )
 def test_a_header_length_that_is_wrong_is_refused(service, length, says):
     body, _ = binary(tensor(16), bytes(16))
