@@ -1,6 +1,7 @@
 """How a caller is told what went wrong: problem+json (RFC 9457) for every error."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,16 @@ def document(
             for e in errors[:MOST_ERRORS]
         ]
     return int(status), MEDIA_TYPE, codec.dumps(told)
+
+
+def refuse(
+    start_response: Callable[..., Any], path: str, status: int, detail: str, *headers: tuple[str, str]
+) -> list[bytes]:
+    """Tell a caller of an error where no application is asked, and return the body, as WSGI has it."""
+    status, media_type, body = document(path, status, detail)
+    told = [("Content-Type", media_type), ("Content-Length", str(len(body))), *headers]
+    start_response(f"{status} {HTTPStatus(status).phrase}", told)
+    return [body]
 
 
 def init_app(app: "Flask") -> None:

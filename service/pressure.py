@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any
 
 from service import codec
-from service.errors import PRESSED, document
+from service.errors import PRESSED, refuse
 from service.problems import Busy
 
 SPARE_THREADS = 2
@@ -78,14 +77,8 @@ class Pressure:
     def _refuse(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         codec.hurry(environ)
         text = f"This worker is answering {self.most} requests already, as many as it may: try again."
-        status, media_type, body = document(environ["PATH_INFO"], Busy.status, text)
-        headers = [
-            ("Content-Type", media_type),
-            ("Content-Length", str(len(body))),
-            ("Retry-After", str(Busy.retry_after)),
-        ]
-        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
-        return [body]
+        wait = "Retry-After", str(Busy.retry_after)
+        return refuse(start_response, environ["PATH_INFO"], Busy.status, text, wait)
 
 
 class _Held:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http import errors
 from gunicorn.util import http_date
 
-from service.errors import FAULT, document
+from service.errors import FAULT, refuse
 from service.front import Front
 from service.hosts import Hosts
 from service.metrics import Metrics
@@ -70,14 +70,12 @@ class Refusals:
 def _answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     error = environ[ERROR]
     if _is_unreadable(error):
-        asked, detail = STATUS.get(type(error), HTTPStatus.BAD_REQUEST), f"The request was not read: {error}."
+        status = STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+        detail = f"The request was not read: {error}."
     else:
         logger.error("unhandled error", exc_info=error)
-        asked, detail = HTTPStatus.INTERNAL_SERVER_ERROR, FAULT
-    status, media_type, body = document(environ["PATH_INFO"], asked, detail)
-    headers = [("Content-Type", media_type), ("Content-Length", str(len(body)))]
-    start_response(f"{status} {HTTPStatus(status).phrase}", headers)
-    return [body]
+        status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, FAULT
+    return refuse(start_response, environ["PATH_INFO"], status, detail)
 
 
 def _is_unreadable(error: Exception) -> bool:
