@@ -37,6 +37,11 @@ def from_rows(card: Card, rows: Sequence[Any], settings: Settings) -> Numbers:
 def from_arrays(card: Card, inputs: Numbers, settings: Settings) -> Numbers:
     """Return inputs (N, …) in the network's shape, each number in the range that the card declares."""
     check_shape(card, inputs.shape, settings)
+    return shaped(card, inputs)
+
+
+def shaped(card: Card, inputs: Numbers) -> Numbers:
+    """Return inputs of a shape that was checked in the network's, each number in the range of the card."""
     if card.input.range is not None:
         # In the caller's shape, which the pointers speak of.
         _check_range(inputs, *card.input.range)

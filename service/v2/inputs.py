@@ -47,7 +47,7 @@ def _from_numbers(card: Card, tensor: Sent, settings: Settings) -> Array:
         place = np.argwhere(~np.isfinite(values))[0].tolist()
         raise BadBody(f"{tensor.name}{place}: must be a finite number of 32 bits, not {sent[*place]}.")
     with _told_of(tensor.name):
-        return inputs.from_arrays(card, values, settings)
+        return inputs.shaped(card, values)
 
 
 def _from_columns(card: Card, tensors: Sequence[Sent], settings: Settings) -> Array:
