@@ -53,7 +53,11 @@ class _Adapter(MapAdapter):
 
 
 class Application(Flask):
-    """A Flask application without sessions, async views, subdomains, and hooks of single blueprints."""
+    """A Flask application without sessions, async views and subdomains.
+
+    Of hooks it calls those before and after all requests: none of a single blueprint, of one request
+    (`after_this_request`), or of a request's end (`teardown_request`).
+    """
 
     session_interface = _NoSessions()
     url_map_class = _Rules

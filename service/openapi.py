@@ -84,7 +84,9 @@ def _add_components(spec: APISpec, rates: tuple[str, ...]) -> None:
         spec.components.parameter(name, place, found | ({"example": PARTS[name]} if name in PARTS else {}))
     forms = (("Problem", PROBLEM, Problem), ("V2Problem", JSON, V2Error))
     for status, words in STATUSES.items():
-        for prefix, media, told in () if status < 400 else forms[:1] if status in UNREAD else forms:
+        if status < 400:
+            continue
+        for prefix, media, told in forms[:1] if status in UNREAD else forms:
             content: dict[str, Any] = {media: {"schema": told}}
             response: dict[str, Any] = {
                 "description": words,
